@@ -1,0 +1,4 @@
+/** Owns the command line. */
+export async function main(_argv: readonly string[]): Promise<number> {
+  return 2;
+}
