@@ -4,21 +4,10 @@
  *   reconciler -> RedirectChanges -> Redirector.apply (one atomic batch) -> kernel
  */
 import type { Ip, IpFamily } from '../config/address.js';
-import type { Protocol } from '../model/objects.js';
+import type { Frontend, FrontendKey } from '../model/frontend.js';
 
-/** An address a client dials that needs a redirect: ClusterIP, externalIP or load-balancer IP. */
-export interface Frontend {
-  readonly address: Ip;
-  readonly port: number;
-  readonly protocol: Protocol;
-}
-
-/** `10.96.0.10:53/UDP`. */
-export type FrontendKey = string;
-
-export function frontendKey(frontend: Frontend): FrontendKey {
-  return `${frontend.address}:${frontend.port}/${frontend.protocol}`;
-}
+export type { Frontend, FrontendKey } from '../model/frontend.js';
+export { frontendKey } from '../model/frontend.js';
 
 /** What happens to a packet for the frontend. */
 export type RedirectAction =

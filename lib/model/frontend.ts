@@ -1,0 +1,16 @@
+/** Owns the identity of a frontend: an address that clients dial. */
+import { type Ip, hostPort } from '../config/address.js';
+import type { Protocol } from './objects.js';
+
+export interface Frontend {
+  readonly address: Ip;
+  readonly port: number;
+  readonly protocol: Protocol;
+}
+
+/** `10.96.0.10:53/UDP`, `[fd00::a]:53/UDP`. */
+export type FrontendKey = string;
+
+export function frontendKey(frontend: Frontend): FrontendKey {
+  return `${hostPort(frontend.address, frontend.port)}/${frontend.protocol}`;
+}
