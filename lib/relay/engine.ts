@@ -6,16 +6,13 @@
  *   status     <- stats               <-
  */
 import type { Ip } from '../config/address.js';
+import type { Backend } from '../model/backend.js';
 import type { ServicePortName } from '../model/service-port.js';
+
+export type { Backend };
 
 /** Names one listener in every call; unique in the process. */
 export type ListenerKey = string;
-
-/** Where a connection or flow may be relayed to. */
-export interface Backend {
-  readonly host: Ip;
-  readonly port: number;
-}
 
 /** A socket of ours, with one set of backends. */
 export interface ListenerSpec {
