@@ -1,5 +1,5 @@
 /** Owns the identity of a frontend: an address that clients dial. */
-import { type Ip, hostPort } from '../config/address.js';
+import { hostPort, type Ip } from '../config/address.js';
 import type { Protocol } from './objects.js';
 
 export interface Frontend {

@@ -1,0 +1,287 @@
+/**
+ * Owns the way from dirty Services to what the engine and the kernel have: plan, diff, apply in the safe order (rule R2).
+ *
+ *   ObjectStore -> dirty -> SyncRunner -> plan + diff -> vacate, grow -> Redirector.apply -> shrink -> SyncStatus
+ *
+ * Only dirty Services are planned: a sync costs what changed, however many Services there are.
+ */
+import type { Log } from '../config/log.js';
+import type { Clock } from '../model/clock.js';
+import { frontendKey } from '../model/frontend.js';
+import type { ObjectKey, Service } from '../model/objects.js';
+import { Claims } from '../plan/claims.js';
+import { type Changes, diffPlans, missingBackends } from '../plan/diff.js';
+import {
+  emptyPlan,
+  isOurs,
+  type PlannedListener,
+  type PlannedRedirect,
+  planService,
+  resourcesOf,
+  type ServicePlan,
+  type View,
+} from '../plan/service-plan.js';
+import type { Redirect, Redirector } from '../redirect/redirector.js';
+import type { ChangeKind, ObjectStore } from '../source/store.js';
+import { type Dirty, DirtyServices } from './dirty-services.js';
+import type { ListenerSet } from './listener-set.js';
+import { SyncRunner } from './sync-runner.js';
+import type { ListenerFault, SyncObserver, SyncStatus } from './sync-status.js';
+
+export interface ReconcilerOptions {
+  readonly store: ObjectStore;
+  readonly listeners: ListenerSet;
+  readonly redirector: Redirector;
+  /** Read anew in every sync; `holderOf` is the reconciler's own. */
+  readonly view: () => Omit<View, 'holderOf'>;
+  readonly minSyncPeriodMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** A Service with several slices that loses endpoints waits this long for the slice that may have taken them (rule S5). */
+const SHRINK_SETTLE_MS = 100;
+
+interface Applied {
+  readonly plan: ServicePlan;
+  readonly slices: number;
+}
+
+/** One Service in a sync: what it has, and what it is to have. */
+interface Step {
+  readonly service: ObjectKey;
+  readonly before: ServicePlan;
+  readonly after: ServicePlan;
+  readonly slices: number;
+  readonly changes: Changes;
+  /** Of its oldest change; undefined where another Service's change brought it here. */
+  readonly sinceMs: number | undefined;
+}
+
+const NOTHING: Applied = { plan: emptyPlan, slices: 0 };
+
+export class Reconciler implements SyncStatus {
+  readonly #options: ReconcilerOptions;
+  readonly #runner: SyncRunner;
+  readonly #dirty = new DirtyServices();
+  readonly #claims = new Claims();
+  readonly #applied = new Map<ObjectKey, Applied>();
+  readonly #noLocal = { internal: 0, external: 0 };
+  readonly #observers: SyncObserver[] = [];
+  /** Listeners that lose their backends, or go, as soon as no redirect leads to them any more. */
+  readonly #toEmpty = new Map<string, PlannedListener>();
+  readonly #toClose = new Set<string>();
+  #synced = false;
+  #lastQueuedAtMs = 0;
+  #lastSyncedAtMs = 0;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    this.#runner = new SyncRunner({
+      minPeriodMs: options.minSyncPeriodMs,
+      retryBaseMs: 1_000,
+      retryMaxMs: 30_000,
+      clock: options.clock,
+      run: () => this.#sync(),
+      onFailure: (error, retryInMs) => options.log.error('sync failed, will try again', { err: error, retryInMs }),
+    });
+  }
+
+  /** Follows the store; nothing is applied before it is synced (rule Y1). */
+  start(): void {
+    this.#options.store.subscribe({
+      serviceChanged: (service, kind) => this.#changed(service, kind),
+      nodeChanged: () => this.replanAll(),
+      synced: () => this.#request(),
+    });
+  }
+
+  /** Resolves when no sync runs any more; what is applied stays. */
+  async stop(): Promise<void> {
+    await this.#runner.stop();
+  }
+
+  /** Something that every plan depends on has changed: our Node, or the addresses of the node. */
+  replanAll(): void {
+    for (const service of this.#options.store.services()) this.#mark(service.key);
+    this.#request();
+  }
+
+  #changed(service: ObjectKey, kind: ChangeKind): void {
+    this.#mark(service, kind);
+    this.#request();
+  }
+
+  #mark(service: ObjectKey, kind?: ChangeKind): void {
+    this.#lastQueuedAtMs = Date.now();
+    this.#dirty.mark(service, this.#lastQueuedAtMs, kind);
+  }
+
+  #request(): void {
+    if (this.#options.store.isSynced) this.#runner.request();
+  }
+
+  async #sync(): Promise<void> {
+    const startedMs = this.#options.clock.nowMs();
+    let steps: readonly Step[];
+    try {
+      steps = this.#planAll(this.#dirty.take());
+      const revived = await this.#options.listeners.retry();
+      await this.#grow(steps);
+      await this.#redirect(steps, revived);
+      await this.#shrink();
+    } catch (error) {
+      this.#dirty.putBack();
+      throw error;
+    }
+    this.#finish(steps, startedMs);
+  }
+
+  /** Claims come first: a Service that gains or loses a resource to another one is planned in the same sync. */
+  #planAll(taken: readonly Dirty[]): readonly Step[] {
+    const services = new Set(taken.map(({ service }) => service));
+    const rivals = taken.flatMap(({ service }) => [...this.#claim(service)]);
+    for (const rival of rivals) services.add(rival);
+    const since = new Map(taken.map((dirty) => [dirty.service, dirty.sinceMs]));
+    const view: View = { ...this.#options.view(), holderOf: (resource) => this.#claims.holderOf(resource) };
+    return [...services].flatMap((service) => {
+      const step = this.#plan(service, view, since.get(service));
+      return this.#settles(step) ? [] : [step];
+    });
+  }
+
+  #claim(key: ObjectKey): ReadonlySet<ObjectKey> {
+    const service = this.#ours(key);
+    return this.#claims.set(key, service?.createdAt ?? '', service === undefined ? [] : resourcesOf(service));
+  }
+
+  #ours(key: ObjectKey): Service | undefined {
+    const service = this.#options.store.service(key);
+    return service !== undefined && isOurs(service, this.#options.view().serviceProxyName) ? service : undefined;
+  }
+
+  #plan(key: ObjectKey, view: View, sinceMs: number | undefined): Step {
+    const { plan: before } = this.#applied.get(key) ?? NOTHING;
+    const service = this.#ours(key);
+    const slices = this.#options.store.slicesOf(key);
+    const after = service === undefined ? emptyPlan : planService(service, slices, view);
+    for (const note of after.notes) {
+      if (!before.notes.includes(note))
+        this.#options.log.warn('part of a Service is not served', { service: key, note });
+    }
+    return { service: key, before, after, slices: slices.length, changes: diffPlans(before, after), sinceMs };
+  }
+
+  /** True where the step waits for the slice that may have taken over the endpoints that another one lost (rule S5). */
+  #settles(step: Step): boolean {
+    const { sinceMs } = step;
+    const { slices } = this.#applied.get(step.service) ?? NOTHING;
+    const waitedMs = sinceMs === undefined ? SHRINK_SETTLE_MS : Date.now() - sinceMs;
+    if (Math.max(slices, step.slices) < 2 || waitedMs >= SHRINK_SETTLE_MS) return false;
+    const loses = step.changes.update.some(
+      (one) => missingBackends(one.before.backends, one.after.backends).length > 0,
+    );
+    if (!loses || step.changes.close.length > 0) return false;
+    this.#dirty.mark(step.service, sinceMs ?? Date.now());
+    this.#runner.request(SHRINK_SETTLE_MS - waitedMs);
+    return true;
+  }
+
+  async #grow(steps: readonly Step[]): Promise<void> {
+    const opening = steps.flatMap(({ changes }) => changes.open);
+    const closing = steps.flatMap(({ changes }) => changes.close);
+    const updates = steps.flatMap(({ changes }) => changes.update);
+    await this.#options.listeners.vacate(closing, opening);
+    await this.#options.listeners.grow(opening, updates);
+    for (const { key } of closing) this.#toClose.add(key);
+    for (const listener of [...opening, ...updates.map(({ after }) => after)]) {
+      this.#toClose.delete(listener.key);
+      if (listener.backends.length === 0) this.#toEmpty.set(listener.key, listener);
+      else this.#toEmpty.delete(listener.key);
+    }
+    for (const step of steps) this.#remember(step);
+  }
+
+  #remember({ service, before, after, slices }: Step): void {
+    this.#noLocal.internal += after.noLocal.internal - before.noLocal.internal;
+    this.#noLocal.external += after.noLocal.external - before.noLocal.external;
+    if (after === emptyPlan) this.#applied.delete(service);
+    else this.#applied.set(service, { plan: after, slices });
+  }
+
+  /** A frontend that moves from one Service to another in one sync is set, not removed. */
+  async #redirect(steps: readonly Step[], revived: ReadonlySet<ObjectKey>): Promise<void> {
+    const again = [...revived].flatMap((service) => this.#applied.get(service)?.plan.redirects ?? []);
+    const set = new Map(
+      [...again, ...steps.flatMap(({ changes }) => changes.redirect)].map((one) => [frontendKey(one.frontend), one]),
+    );
+    const remove = steps.flatMap(({ changes }) => changes.unredirect).filter((key) => !set.has(key));
+    await this.#options.redirector.apply({ set: [...set.values()].map((one) => this.#resolve(one)), remove });
+  }
+
+  #resolve({ frontend, owner, to }: PlannedRedirect): Redirect {
+    const place = to === undefined ? undefined : this.#options.listeners.placeOf(to);
+    return { frontend, owner, action: place === undefined ? { kind: 'reject' } : { kind: 'listener', ...place } };
+  }
+
+  async #shrink(): Promise<void> {
+    await this.#options.listeners.shrink([...this.#toClose], [...this.#toEmpty.values()]);
+    this.#toClose.clear();
+    this.#toEmpty.clear();
+  }
+
+  #finish(steps: readonly Step[], startedMs: number): void {
+    this.#dirty.done();
+    this.#synced = true;
+    this.#lastSyncedAtMs = Date.now();
+    const latencies = steps.flatMap(({ sinceMs }) => (sinceMs === undefined ? [] : this.#lastSyncedAtMs - sinceMs));
+    const durationMs = this.#options.clock.nowMs() - startedMs;
+    for (const observer of this.#observers) observer(durationMs, latencies);
+    const retryMs = this.#options.listeners.nextRetryMs();
+    if (retryMs !== undefined) this.#runner.request(retryMs);
+  }
+
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  get lastQueuedAtMs(): number {
+    return this.#lastQueuedAtMs;
+  }
+
+  get lastSyncedAtMs(): number {
+    return this.#lastSyncedAtMs;
+  }
+
+  get oldestPendingAtMs(): number | undefined {
+    return this.#dirty.oldestMs;
+  }
+
+  get serviceChangesPending(): number {
+    return this.#dirty.pending.service;
+  }
+
+  get serviceChangesTotal(): number {
+    return this.#dirty.total.service;
+  }
+
+  get endpointChangesPending(): number {
+    return this.#dirty.pending.endpoints;
+  }
+
+  get endpointChangesTotal(): number {
+    return this.#dirty.total.endpoints;
+  }
+
+  get faults(): readonly ListenerFault[] {
+    return this.#options.listeners.faults;
+  }
+
+  get noLocalEndpoints(): { readonly internal: number; readonly external: number } {
+    return this.#noLocal;
+  }
+
+  onSync(observer: SyncObserver): void {
+    this.#observers.push(observer);
+  }
+}

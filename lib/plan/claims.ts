@@ -1,0 +1,66 @@
+/**
+ * Owns which Service has what only one can have: a node port, or a cluster IP's port (rule C2: the older keeps it).
+ *
+ *   a Service's resources -> Claims.set -> Services whose standing changed -> they are planned again
+ *
+ * The cost of a call grows with the resources of the one Service and its rivals.
+ */
+import type { ObjectKey } from '../model/objects.js';
+import type { ResourceKey } from './service-plan.js';
+
+interface Claim {
+  readonly service: ObjectKey;
+  /** RFC 3339; '' (an object by hand) counts as younger than any time. */
+  readonly createdAt: string;
+  /** Order of arrival decides where times do not. */
+  readonly arrival: number;
+}
+
+export class Claims {
+  readonly #byResource = new Map<ResourceKey, Claim[]>();
+  readonly #byService = new Map<ObjectKey, ReadonlySet<ResourceKey>>();
+  #arrivals = 0;
+
+  /** Replaces what a Service claims; returns the other Services that gained or lost something by it. */
+  set(service: ObjectKey, createdAt: string, resources: readonly ResourceKey[]): ReadonlySet<ObjectKey> {
+    const affected = new Set<ObjectKey>();
+    const after = new Set(resources);
+    const before = this.#byService.get(service) ?? new Set();
+    for (const resource of before) if (!after.has(resource)) this.#release(service, resource, affected);
+    for (const resource of after) if (!before.has(resource)) this.#claim(service, createdAt, resource, affected);
+    if (after.size > 0) this.#byService.set(service, after);
+    else this.#byService.delete(service);
+    affected.delete(service);
+    return affected;
+  }
+
+  /** The oldest claimant. */
+  holderOf(resource: ResourceKey): ObjectKey | undefined {
+    return this.#byResource.get(resource)?.[0]?.service;
+  }
+
+  #claim(service: ObjectKey, createdAt: string, resource: ResourceKey, affected: Set<ObjectKey>): void {
+    const rivals = this.#byResource.get(resource) ?? [];
+    const holder = rivals[0]?.service;
+    rivals.push({ service, createdAt, arrival: this.#arrivals++ });
+    rivals.sort(olderFirst);
+    this.#byResource.set(resource, rivals);
+    if (holder !== undefined && rivals[0]?.service !== holder) affected.add(holder);
+  }
+
+  #release(service: ObjectKey, resource: ResourceKey, affected: Set<ObjectKey>): void {
+    const rivals = this.#byResource.get(resource) ?? [];
+    const left = rivals.filter((claim) => claim.service !== service);
+    const heir = left[0]?.service;
+    if (heir !== undefined && rivals[0]?.service === service) affected.add(heir);
+    if (left.length > 0) this.#byResource.set(resource, left);
+    else this.#byResource.delete(resource);
+  }
+}
+
+function olderFirst(a: Claim, b: Claim): number {
+  if (a.createdAt === b.createdAt) return a.arrival - b.arrival;
+  if (a.createdAt === '') return 1;
+  if (b.createdAt === '') return -1;
+  return a.createdAt < b.createdAt ? -1 : 1;
+}
