@@ -1,0 +1,120 @@
+/** Owns an engine and a redirector that write down what they are told, in one list, and fail when asked to. */
+import type { FrontendKey } from '../../lib/model/frontend.js';
+import type { Redirect, RedirectChanges, Redirector } from '../../lib/redirect/redirector.js';
+import {
+  type Backend,
+  type Bound,
+  type Engine,
+  type EngineStats,
+  ListenError,
+  type ListenerSpec,
+} from '../../lib/relay/engine.js';
+
+/** What happened, in order: `open <key> [hosts]`, `update`, `close`, `set <frontend> -> <port|reject>`, `remove <frontend>`. */
+export class Journal {
+  readonly lines: string[] = [];
+
+  add(line: string): void {
+    this.lines.push(line);
+  }
+
+  /** The lines since the last call. */
+  take(): readonly string[] {
+    return this.lines.splice(0);
+  }
+}
+
+export class FakeEngine implements Engine {
+  readonly open_ = new Map<string, ListenerSpec>();
+  /** Ports that somebody else has. */
+  readonly busyPorts = new Set<number>();
+
+  constructor(readonly journal: Journal) {}
+
+  async open(listener: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
+    if (this.open_.has(listener.key)) throw new Error(`opened twice: ${listener.key}`);
+    const inUse = [...this.open_.values()].some(
+      (one) =>
+        one.port === listener.port &&
+        one.host === listener.host &&
+        one.servicePort.protocol === listener.servicePort.protocol,
+    );
+    if (inUse || this.busyPorts.has(listener.port))
+      throw new ListenError('EADDRINUSE', `port ${listener.port} is in use`);
+    this.open_.set(listener.key, listener);
+    this.journal.add(`open ${listener.key} ${hosts(backends)}`);
+    return { port: listener.port };
+  }
+
+  async update(key: string, backends: readonly Backend[]): Promise<Bound> {
+    if (!this.open_.has(key)) throw new Error(`not open: ${key}`);
+    this.journal.add(`update ${key} ${hosts(backends)}`);
+    return { port: this.open_.get(key)?.port ?? 0 };
+  }
+
+  async setAffinity(key: string, affinityTimeoutMs: number | undefined): Promise<void> {
+    this.journal.add(`affinity ${key} ${affinityTimeoutMs}`);
+  }
+
+  async close(key: string): Promise<void> {
+    if (this.open_.delete(key)) this.journal.add(`close ${key}`);
+  }
+
+  async stats(): Promise<EngineStats> {
+    return { engine: 'fake', listeners: [], draining: 0, acceptPauses: 0 };
+  }
+
+  async stop(): Promise<void> {
+    this.open_.clear();
+  }
+}
+
+export class FakeRedirector implements Redirector {
+  readonly mode = 'iptables';
+  readonly rules = new Map<FrontendKey, string>();
+  /** The next calls of `apply` that fail. */
+  failures = 0;
+  readonly #pending = new Map<FrontendKey, Redirect | undefined>();
+
+  constructor(readonly journal: Journal) {}
+
+  serves(): boolean {
+    return true;
+  }
+
+  async start(): Promise<void> {}
+
+  async apply(changes: RedirectChanges): Promise<void> {
+    for (const one of changes.set) this.#pending.set(textOf(one), one);
+    for (const key of changes.remove) this.#pending.set(key, undefined);
+    if (this.#pending.size === 0) return;
+    if (this.failures > 0) {
+      this.failures--;
+      throw new Error('iptables-restore is out of order');
+    }
+    for (const [key, one] of this.#pending) {
+      if (one === undefined) this.rules.delete(key);
+      else this.rules.set(key, one.action.kind === 'reject' ? 'reject' : String(one.action.port));
+      this.journal.add(one === undefined ? `remove ${key}` : `set ${key} -> ${this.rules.get(key)}`);
+    }
+    this.#pending.clear();
+  }
+
+  async existing(): Promise<readonly Redirect[]> {
+    return [];
+  }
+
+  async repair(): Promise<string | undefined> {
+    return undefined;
+  }
+
+  async cleanup(): Promise<void> {}
+}
+
+function hosts(backends: readonly Backend[]): string {
+  return `[${backends.map(({ host }) => host).join(' ')}]`;
+}
+
+function textOf({ frontend }: Redirect): FrontendKey {
+  return `${frontend.address}:${frontend.port}/${frontend.protocol}`;
+}
