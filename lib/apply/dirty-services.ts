@@ -17,6 +17,7 @@ export class DirtyServices {
   readonly #since = new Map<ObjectKey, number>();
   /** Taken by the sync under way. */
   #inHand: readonly Dirty[] = [];
+  #lastMs = 0;
   #pending = { service: 0, endpoints: 0 };
   #total = { service: 0, endpoints: 0 };
 
@@ -30,6 +31,11 @@ export class DirtyServices {
 
   get total(): ChangeCounts {
     return this.#total;
+  }
+
+  /** When the youngest change came; 0: none did. */
+  get lastMs(): number {
+    return this.#lastMs;
   }
 
   /** When the oldest change not applied yet came, the ones in hand included. */
@@ -46,6 +52,7 @@ export class DirtyServices {
       this.#pending[kind]++;
       this.#total[kind]++;
     }
+    this.#lastMs = Math.max(this.#lastMs, atMs);
     if (!this.#since.has(service)) this.#since.set(service, atMs);
   }
 

@@ -25,8 +25,9 @@ import type { Redirect, Redirector } from '../redirect/redirector.js';
 import type { ChangeKind, ObjectStore } from '../source/store.js';
 import { type Dirty, DirtyServices } from './dirty-services.js';
 import type { ListenerSet } from './listener-set.js';
+import { SyncReport } from './sync-report.js';
 import { SyncRunner } from './sync-runner.js';
-import type { ListenerFault, SyncObserver, SyncStatus } from './sync-status.js';
+import type { SyncStatus } from './sync-status.js';
 
 export interface ReconcilerOptions {
   readonly store: ObjectStore;
@@ -60,23 +61,20 @@ interface Step {
 
 const NOTHING: Applied = { plan: emptyPlan, slices: 0 };
 
-export class Reconciler implements SyncStatus {
+export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #runner: SyncRunner;
   readonly #dirty = new DirtyServices();
   readonly #claims = new Claims();
   readonly #applied = new Map<ObjectKey, Applied>();
-  readonly #noLocal = { internal: 0, external: 0 };
-  readonly #observers: SyncObserver[] = [];
   /** Listeners that lose their backends, or go, as soon as no redirect leads to them any more. */
   readonly #toEmpty = new Map<string, PlannedListener>();
   readonly #toClose = new Set<string>();
-  #synced = false;
-  #lastQueuedAtMs = 0;
-  #lastSyncedAtMs = 0;
+  readonly #report: SyncReport;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#report = new SyncReport(this.#dirty, options.listeners);
     this.#runner = new SyncRunner({
       minPeriodMs: options.minSyncPeriodMs,
       retryBaseMs: 1_000,
@@ -85,6 +83,10 @@ export class Reconciler implements SyncStatus {
       run: () => this.#sync(),
       onFailure: (error, retryInMs) => options.log.error('sync failed, will try again', { err: error, retryInMs }),
     });
+  }
+
+  get status(): SyncStatus {
+    return this.#report;
   }
 
   /** Follows the store; nothing is applied before it is synced (rule Y1). */
@@ -113,8 +115,7 @@ export class Reconciler implements SyncStatus {
   }
 
   #mark(service: ObjectKey, kind?: ChangeKind): void {
-    this.#lastQueuedAtMs = Date.now();
-    this.#dirty.mark(service, this.#lastQueuedAtMs, kind);
+    this.#dirty.mark(service, Date.now(), kind);
   }
 
   #request(): void {
@@ -203,8 +204,7 @@ export class Reconciler implements SyncStatus {
   }
 
   #remember({ service, before, after, slices }: Step): void {
-    this.#noLocal.internal += after.noLocal.internal - before.noLocal.internal;
-    this.#noLocal.external += after.noLocal.external - before.noLocal.external;
+    this.#report.noLocalChanged(before.noLocal, after.noLocal);
     if (after === emptyPlan) this.#applied.delete(service);
     else this.#applied.set(service, { plan: after, slices });
   }
@@ -232,56 +232,10 @@ export class Reconciler implements SyncStatus {
 
   #finish(steps: readonly Step[], startedMs: number): void {
     this.#dirty.done();
-    this.#synced = true;
-    this.#lastSyncedAtMs = Date.now();
-    const latencies = steps.flatMap(({ sinceMs }) => (sinceMs === undefined ? [] : this.#lastSyncedAtMs - sinceMs));
-    const durationMs = this.#options.clock.nowMs() - startedMs;
-    for (const observer of this.#observers) observer(durationMs, latencies);
+    const appliedAtMs = Date.now();
+    const latenciesMs = steps.flatMap(({ sinceMs }) => (sinceMs === undefined ? [] : appliedAtMs - sinceMs));
+    this.#report.applied(appliedAtMs, this.#options.clock.nowMs() - startedMs, latenciesMs);
     const retryMs = this.#options.listeners.nextRetryMs();
     if (retryMs !== undefined) this.#runner.request(retryMs);
-  }
-
-  get synced(): boolean {
-    return this.#synced;
-  }
-
-  get lastQueuedAtMs(): number {
-    return this.#lastQueuedAtMs;
-  }
-
-  get lastSyncedAtMs(): number {
-    return this.#lastSyncedAtMs;
-  }
-
-  get oldestPendingAtMs(): number | undefined {
-    return this.#dirty.oldestMs;
-  }
-
-  get serviceChangesPending(): number {
-    return this.#dirty.pending.service;
-  }
-
-  get serviceChangesTotal(): number {
-    return this.#dirty.total.service;
-  }
-
-  get endpointChangesPending(): number {
-    return this.#dirty.pending.endpoints;
-  }
-
-  get endpointChangesTotal(): number {
-    return this.#dirty.total.endpoints;
-  }
-
-  get faults(): readonly ListenerFault[] {
-    return this.#options.listeners.faults;
-  }
-
-  get noLocalEndpoints(): { readonly internal: number; readonly external: number } {
-    return this.#noLocal;
-  }
-
-  onSync(observer: SyncObserver): void {
-    this.#observers.push(observer);
   }
 }

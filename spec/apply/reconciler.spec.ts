@@ -39,10 +39,11 @@ function setUp(minSyncPeriodMs = 0) {
     log: silentLog,
   });
   const syncs: number[] = [];
-  reconciler.onSync(() => syncs.push(clock.nowMs()));
+  reconciler.status.onSync(() => syncs.push(clock.nowMs()));
   reconciler.start();
   /** Until every change that was made so far has been applied. */
-  const settled = () => until('the sync', () => reconciler.synced && reconciler.oldestPendingAtMs === undefined);
+  const settled = () =>
+    until('the sync', () => reconciler.status.synced && reconciler.status.oldestPendingAtMs === undefined);
   return { journal, engine, redirector, store, reconciler, syncs, settled, now };
 }
 
@@ -189,14 +190,14 @@ describe('Reconciler', () => {
     store.markSynced();
     await settled();
     expect(redirector.rules.get(FRONTEND)).to.equal('20000');
-    expect(reconciler.faults).to.have.length(1);
-    expect(reconciler.faults[0]).to.include({ listener: '0.0.0.0:31269', code: 'EADDRINUSE' });
+    expect(reconciler.status.faults).to.have.length(1);
+    expect(reconciler.status.faults[0]).to.include({ listener: '0.0.0.0:31269', code: 'EADDRINUSE' });
     engine.busyPorts.clear();
     now.offsetMs += 60_000;
     store.setSlice(redisSlice(['10.244.1.12']));
     await settled();
     expect(engine.open_.has(NODE_PORT)).to.equal(true);
-    expect(reconciler.faults).to.deep.equal([]);
+    expect(reconciler.status.faults).to.deep.equal([]);
   });
 
   it('comes back to a port in use by itself (C3)', async () => {
@@ -217,7 +218,7 @@ describe('Reconciler', () => {
     store.markSynced();
     await settled();
     expect(redirector.rules.get(FRONTEND)).to.equal('20002');
-    expect(reconciler.faults).to.deep.equal([]);
+    expect(reconciler.status.faults).to.deep.equal([]);
   });
 
   it('refuses clients of a cluster IP whose listener cannot be opened, until it can (E5, C3)', async () => {
@@ -228,7 +229,7 @@ describe('Reconciler', () => {
     store.markSynced();
     await settled();
     expect(redirector.rules.get(FRONTEND)).to.equal('reject');
-    expect(reconciler.faults.map(({ code }) => code)).to.deep.equal(['EADDRINUSE']);
+    expect(reconciler.status.faults.map(({ code }) => code)).to.deep.equal(['EADDRINUSE']);
     engine.busyPorts.clear();
     await until('the redirect', () => redirector.rules.get(FRONTEND) === '20000');
   });
@@ -240,7 +241,7 @@ describe('Reconciler', () => {
     await until('the failure', () => redirector.failures === 0);
     expect(engine.open_.has(INTERNAL)).to.equal(true);
     expect(redirector.rules.has(FRONTEND)).to.equal(true);
-    expect(reconciler.oldestPendingAtMs).to.be.a('number');
+    expect(reconciler.status.oldestPendingAtMs).to.be.a('number');
     await settled();
     expect(redirector.rules.has(FRONTEND)).to.equal(false);
     expect(engine.open_.size).to.equal(0);
@@ -291,11 +292,11 @@ describe('Reconciler', () => {
     store.setService(redisService());
     store.setSlice(redisSlice(['10.244.1.11']));
     store.setSlice(redisSlice(['10.244.1.12']));
-    expect([reconciler.serviceChangesPending, reconciler.endpointChangesPending]).to.deep.equal([1, 2]);
+    expect([reconciler.status.serviceChangesPending, reconciler.status.endpointChangesPending]).to.deep.equal([1, 2]);
     store.markSynced();
     await settled();
-    expect([reconciler.serviceChangesPending, reconciler.endpointChangesPending]).to.deep.equal([0, 0]);
-    expect([reconciler.serviceChangesTotal, reconciler.endpointChangesTotal]).to.deep.equal([1, 2]);
+    expect([reconciler.status.serviceChangesPending, reconciler.status.endpointChangesPending]).to.deep.equal([0, 0]);
+    expect([reconciler.status.serviceChangesTotal, reconciler.status.endpointChangesTotal]).to.deep.equal([1, 2]);
   });
 
   it('plans as many Services as changed, however many there are', async () => {
