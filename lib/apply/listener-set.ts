@@ -44,6 +44,8 @@ export class ListenerSet {
   readonly #states = new Map<string, State>();
   /** Keys of the listeners that have a fault. */
   readonly #faulty = new Set<string>();
+  /** Redirect ports kept for listeners that are yet to be opened. */
+  readonly #reserved = new Map<string, number>();
 
   constructor(options: ListenerSetOptions) {
     this.#options = options;
@@ -58,6 +60,12 @@ export class ListenerSet {
     const state = this.#states.get(key);
     if (state === undefined || !state.open || state.fault !== undefined) return undefined;
     return { host: state.planned.at.host, port: state.port };
+  }
+
+  /** Keeps a redirect port for a listener that is opened next: one that rules of an earlier process lead to (rule Y7). */
+  reserve(planned: PlannedListener, port: number): void {
+    if (this.#states.has(planned.key) || this.#reserved.has(planned.key)) return;
+    if (this.#options.ports.takeExactly(spaceOf(planned), port)) this.#reserved.set(planned.key, port);
   }
 
   /** Closes, before anything is opened, what holds an address that is about to be opened under another key. */
@@ -114,15 +122,17 @@ export class ListenerSet {
     const space = spaceOf(state.planned);
     let error = new ListenError('ENOPORT', 'no free port is left in --proxy-port-range');
     let after = 0;
+    const reserved = this.#reserved.get(state.planned.key);
+    this.#reserved.delete(state.planned.key);
     for (let tries = 0; tries < MAX_PORTS_TRIED; tries++) {
-      const port = this.#options.ports.take(space, after);
+      const port = tries === 0 && reserved !== undefined ? reserved : this.#options.ports.take(space, after);
       if (port === undefined) return error;
       const failure = await this.#tryOpen(state, port);
       if (failure === undefined) return undefined;
       this.#options.ports.release(space, port);
       if (failure.code !== 'EADDRINUSE') return failure;
       error = failure;
-      after = port;
+      if (port !== reserved) after = port;
     }
     return error;
   }

@@ -7,7 +7,7 @@
  */
 import type { Log } from '../config/log.js';
 import type { Clock } from '../model/clock.js';
-import { frontendKey } from '../model/frontend.js';
+import { type FrontendKey, frontendKey } from '../model/frontend.js';
 import type { ObjectKey, Service } from '../model/objects.js';
 import { Claims } from '../plan/claims.js';
 import { type Changes, diffPlans, missingBackends } from '../plan/diff.js';
@@ -36,6 +36,8 @@ export interface ReconcilerOptions {
   /** Read anew in every sync; `holderOf` is the reconciler's own. */
   readonly view: () => Omit<View, 'holderOf'>;
   readonly minSyncPeriodMs: number;
+  /** Redirect ports that rules of an earlier process lead to, by frontend (rule Y7). */
+  readonly formerPorts?: ReadonlyMap<FrontendKey, number>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -192,6 +194,7 @@ export class Reconciler {
     const opening = steps.flatMap(({ changes }) => changes.open);
     const closing = steps.flatMap(({ changes }) => changes.close);
     const updates = steps.flatMap(({ changes }) => changes.update);
+    for (const step of steps) this.#reserve(step);
     await this.#options.listeners.vacate(closing, opening);
     await this.#options.listeners.grow(opening, updates);
     for (const { key } of closing) this.#toClose.add(key);
@@ -201,6 +204,16 @@ export class Reconciler {
       else this.#toEmpty.delete(listener.key);
     }
     for (const step of steps) this.#remember(step);
+  }
+
+  #reserve({ after, changes }: Step): void {
+    const { formerPorts, listeners } = this.#options;
+    if (formerPorts === undefined || formerPorts.size === 0) return;
+    for (const { frontend, to } of after.redirects) {
+      const port = formerPorts.get(frontendKey(frontend));
+      const planned = changes.open.find(({ key }) => key === to);
+      if (port !== undefined && planned !== undefined) listeners.reserve(planned, port);
+    }
   }
 
   #remember({ service, before, after, slices }: Step): void {

@@ -37,7 +37,7 @@ export class RedirectPorts {
 
   release(space: string, port: number): void {
     if (!this.#space(space).delete(port)) return;
-    this.#floor.set(space, Math.min(port, this.#floor.get(space) ?? port));
+    this.#floor.set(space, Math.min(port, this.#floor.get(space) ?? this.#range.first));
   }
 
   #space(space: string): Set<number> {

@@ -94,7 +94,7 @@ export class FakeRedirector implements Redirector {
     }
     for (const [key, one] of this.#pending) {
       if (one === undefined) this.rules.delete(key);
-      else this.rules.set(key, one.action.kind === 'reject' ? 'reject' : String(one.action.port));
+      else this.rules.set(key, one.action.kind === 'listener' ? String(one.action.port) : one.action.kind);
       this.journal.add(one === undefined ? `remove ${key}` : `set ${key} -> ${this.rules.get(key)}`);
     }
     this.#pending.clear();

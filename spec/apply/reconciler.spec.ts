@@ -13,7 +13,7 @@ const NODE_PORT = 'work/saythx-redis:redis/TCP@0.0.0.0:31269';
 const INTERNAL = 'work/saythx-redis:redis/TCP@internal/192.168.77.1';
 const FRONTEND = '10.96.0.10:6379/TCP';
 
-function setUp(minSyncPeriodMs = 0) {
+function setUp(formerPorts: ReadonlyMap<string, number> = new Map()) {
   const journal = new Journal();
   const engine = new FakeEngine(journal);
   const redirector = new FakeRedirector(journal);
@@ -34,7 +34,8 @@ function setUp(minSyncPeriodMs = 0) {
     listeners,
     redirector,
     view: () => view,
-    minSyncPeriodMs,
+    minSyncPeriodMs: 0,
+    formerPorts,
     clock,
     log: silentLog,
   });
@@ -208,6 +209,38 @@ describe('Reconciler', () => {
     await settled();
     engine.busyPorts.clear();
     await until('the node port', () => engine.open_.has(NODE_PORT));
+  });
+
+  it('uses the redirect ports again that the rules of an earlier process lead to (Y7)', async () => {
+    const later = setUp(new Map([[FRONTEND, 20_000]]));
+    try {
+      later.store.setService(
+        redisService({ name: 'a-new-one', clusterIPs: ['10.96.0.9'], ports: [servicePort({ nodePort: undefined })] }),
+      );
+      later.store.setSlice(redisSlice(['10.244.1.12'], { key: 'work/a-1', service: 'work/a-new-one' }));
+      later.store.setService(redisService());
+      later.store.setSlice(redisSlice(['10.244.1.11']));
+      later.store.markSynced();
+      await later.settled();
+      expect(later.redirector.rules.get(FRONTEND)).to.equal('20000');
+      expect(later.redirector.rules.get('10.96.0.9:6379/TCP')).to.equal('20001');
+    } finally {
+      await later.reconciler.stop();
+    }
+  });
+
+  it('takes another port where the former one is in use by now (Y7)', async () => {
+    const later = setUp(new Map([[FRONTEND, 20_003]]));
+    try {
+      later.engine.busyPorts.add(20_003);
+      later.store.setService(redisService());
+      later.store.setSlice(redisSlice(['10.244.1.11']));
+      later.store.markSynced();
+      await later.settled();
+      expect(later.redirector.rules.get(FRONTEND)).to.equal('20000');
+    } finally {
+      await later.reconciler.stop();
+    }
   });
 
   it('goes on to the next redirect port where one is in use', async () => {
