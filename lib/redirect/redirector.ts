@@ -14,7 +14,9 @@ export type RedirectAction =
   /** Goes to our listener on this address and port of the node. */
   | { readonly kind: 'listener'; readonly host: Ip; readonly port: number }
   /** Is refused at once: TCP RST or ICMP port unreachable (rule E5). */
-  | { readonly kind: 'reject' };
+  | { readonly kind: 'reject' }
+  /** Is dropped without a word, where the mode can (rule E6); else refused. */
+  | { readonly kind: 'drop' };
 
 export interface Redirect {
   readonly frontend: Frontend;
@@ -36,8 +38,14 @@ export interface Redirector {
   /** Finds its tools and rights. Rejects with `RedirectError` that names what is missing (rule C5). */
   start(): Promise<void>;
   /**
+   * What an earlier process left, so that its redirect ports can be used again (rule Y7). To be called after `start` and
+   * before the first `apply`, which replaces it. Owners are '' where they cannot be read.
+   */
+  existing(): Promise<readonly Redirect[]>;
+  /**
    * One atomic batch per family. The first call replaces whatever an earlier process left. Without changes it runs nothing
-   * (rule R1). On rejection the kernel has the rules of before, and the same changes stay pending: the next call includes them.
+   * (rule R1). On rejection clients are served as before, and the same changes stay pending: the next call includes them.
+   * A redirect that no rule can be made of (a bad address, a bad port) is logged and left out; the others go on.
    */
   apply(changes: RedirectChanges): Promise<void>;
   /** Puts back what somebody else changed; resolves with what it repaired, in words, or undefined (rule R5). */
@@ -46,11 +54,17 @@ export interface Redirector {
   cleanup(): Promise<void>;
 }
 
-/** `code`: `MISSING_TOOL`, `MISSING_CAPABILITY`, `COMMAND_FAILED`, `INVALID_NAME`. */
+export type RedirectErrorCode =
+  | 'MISSING_TOOL'
+  | 'MISSING_CAPABILITY'
+  | 'COMMAND_FAILED'
+  | 'INVALID_NAME'
+  | 'UNSUPPORTED_MODE';
+
 export class RedirectError extends Error {
   override readonly name = 'RedirectError';
   constructor(
-    readonly code: 'MISSING_TOOL' | 'MISSING_CAPABILITY' | 'COMMAND_FAILED' | 'INVALID_NAME',
+    readonly code: RedirectErrorCode,
     message: string,
     options?: ErrorOptions,
   ) {
