@@ -1,4 +1,98 @@
-/** Owns the command line. */
-export async function main(_argv: readonly string[]): Promise<number> {
+/**
+ * Owns the command line: which command runs, with what, and the exit code it ends with.
+ *
+ *   words -> readCommandLine -> faults (all at once, exit 2) | the command -> exit code
+ *
+ * Commands are imported when they run, so that `--help` and `--version` answer at once.
+ */
+import { hostname } from 'node:os';
+import type { Options } from '../config/options.js';
+import { packageVersion } from '../config/version.js';
+import { readFlags } from './flag.js';
+import {
+  CHECK_FLAGS,
+  CLEANUP_FLAGS,
+  type CommandLine,
+  type CommandName,
+  DEMO_FLAGS,
+  helpOf,
+  readCommandLine,
+  STATUS_FLAGS,
+} from './program.js';
+import { RUN_FLAGS } from './run-flags.js';
+import { checkSource, optionsFrom, statusAddress } from './run-options.js';
+
+/** 0: done; 1: it could not be done; 2: the command line or the input is wrong, and nothing was done. */
+export type ExitCode = 0 | 1 | 2;
+
+export async function main(words: readonly string[]): Promise<ExitCode> {
+  const line = readCommandLine(words);
+  if (line.argv.includes('--help=true')) return print(helpOf(line.name));
+  if (line.argv.some((word) => /^--version=(?!false)/.test(word))) return print(`kproxy-us ${packageVersion()}\n`);
+  return COMMANDS[line.name](line, [...line.faults]);
+}
+
+type Runner = (line: CommandLine, faults: string[]) => Promise<ExitCode>;
+
+const COMMANDS: Readonly<Record<CommandName, Runner>> = { run, demo, status, check, cleanup };
+
+async function run(line: CommandLine, faults: string[]): Promise<ExitCode> {
+  const flags = readFlags(line.command, RUN_FLAGS, faults);
+  const options = optionsFrom(flags, environment(), faults);
+  if (flags.cleanup) return faults.length > 0 ? refuse(faults, line.name) : startCleanup(options);
+  if (!flags['init-only']) checkSource(flags, faults);
+  if (faults.length > 0) return refuse(faults, line.name);
+  if (flags['init-only']) return print('kproxy-us: nothing needs to be prepared with full root rights\n');
+  const { run: start } = await import('./run.js');
+  return start(options, line.ignored);
+}
+
+async function demo(line: CommandLine, faults: string[]): Promise<ExitCode> {
+  const flags = readFlags(line.command, DEMO_FLAGS, faults);
+  if (faults.length > 0) return refuse(faults, line.name);
+  const { demo: start } = await import('./demo.js');
+  return start({ engine: flags.engine, verbosity: flags.v, loggingFormat: flags['logging-format'] });
+}
+
+async function status(line: CommandLine, faults: string[]): Promise<ExitCode> {
+  const flags = readFlags(line.command, STATUS_FLAGS, faults);
+  const address = statusAddress(flags['metrics-bind-address'], faults);
+  if (faults.length > 0 || address === undefined) return refuse(faults, line.name);
+  const { status: start } = await import('./status.js');
+  return start(address, flags.output);
+}
+
+async function check(line: CommandLine, faults: string[]): Promise<ExitCode> {
+  const flags = readFlags(line.command, CHECK_FLAGS, faults);
+  if (line.operands.length === 0) faults.push('expected files or directories of manifests');
+  if (faults.length > 0) return refuse(faults, line.name);
+  const { check: start } = await import('./check.js');
+  return start(line.operands, flags, environment());
+}
+
+async function cleanup(line: CommandLine, faults: string[]): Promise<ExitCode> {
+  const flags = readFlags(line.command, CLEANUP_FLAGS, faults);
+  if (faults.length > 0) return refuse(faults, line.name);
+  return startCleanup({ verbosity: flags.v, loggingFormat: flags['logging-format'] });
+}
+
+async function startCleanup(options: Pick<Options, 'verbosity' | 'loggingFormat'>): Promise<ExitCode> {
+  const { cleanup: start } = await import('./cleanup.js');
+  return start(options);
+}
+
+function environment() {
+  return { nodeName: process.env['NODE_NAME'], hostname: hostname() };
+}
+
+function print(text: string): ExitCode {
+  process.stdout.write(text);
+  return 0;
+}
+
+/** Every fault on a line of its own (rule C1). */
+function refuse(faults: readonly string[], name: CommandName): ExitCode {
+  const help = `See kproxy-us ${name === 'run' ? '' : `${name} `}--help.`;
+  process.stderr.write(`${faults.map((fault) => `error: ${fault}\n`).join('')}${help}\n`);
   return 2;
 }

@@ -1,0 +1,136 @@
+/**
+ * Owns the way from the flags of `run` to frozen Options: what depends on several flags, and on where we run.
+ *
+ *   FlagValues + environment -> optionsFrom -> Options | faults, all of them (rule C1)
+ */
+import { familyOf, hostPort, type Ip } from '../config/address.js';
+import { hostPortParser } from '../config/host-port.js';
+import type { HostPort, Options } from '../config/options.js';
+import { isFault } from '../config/parsed.js';
+import { defaultsOf, type FlagValues } from './flag.js';
+import { RUN_FLAGS } from './run-flags.js';
+
+export const HEALTHZ_PORT = 10_256;
+export const METRICS_PORT = 10_249;
+
+export type RunFlagValues = FlagValues<typeof RUN_FLAGS>;
+
+export interface Environment {
+  /** `NODE_NAME`, as the downward API gives it. */
+  readonly nodeName: string | undefined;
+  readonly hostname: string;
+}
+
+/** Faults are added to `faults`; the Options are whole either way. */
+export function optionsFrom(flags: RunFlagValues, environment: Environment, faults: string[]): Options {
+  const servers = statusAddresses(flags, faults);
+  checkPeriods(flags, faults);
+  return Object.freeze({
+    manifests: flags.manifests,
+    kubeconfig: flags.kubeconfig,
+    master: flags.master,
+    nodeName: nodeName(flags['hostname-override'], environment),
+    serviceProxyName: flags['service-proxy-name'],
+    redirect: flags.redirect,
+    engine: flags.engine,
+    relayThreads: flags['relay-threads'],
+    bindAddress: flags['bind-address'],
+    bindAddressHardFail: flags['bind-address-hard-fail'],
+    proxyPortRange: flags['proxy-port-range'],
+    nodePortAddresses: flags['nodeport-addresses'],
+    clusterCidrs: flags['cluster-cidr'],
+    healthzBindAddress: servers.healthz,
+    metricsBindAddress: servers.metrics,
+    minSyncPeriodMs: flags['iptables-min-sync-period'],
+    syncPeriodMs: flags['iptables-sync-period'],
+    configSyncPeriodMs: flags['config-sync-period'],
+    dialTimeoutMs: flags['dial-timeout'],
+    dialAttempts: flags['dial-attempts'],
+    tcpIdleTimeoutMs: flags['tcp-idle-timeout'],
+    halfCloseTimeoutMs: flags['half-close-timeout'],
+    udpTimeoutMs: flags['udp-timeout'],
+    drainTimeoutMs: flags['drain-timeout'],
+    maxConnections: flags['max-connections'],
+    maxConnectionsPerListener: flags['max-connections-per-listener'],
+    accessLog: flags['access-log'],
+    kubeApiQps: flags['kube-api-qps'],
+    kubeApiBurst: flags['kube-api-burst'],
+    oomScoreAdj: flags['oom-score-adj'],
+    featureGates: flags['feature-gates'],
+    verbosity: flags.v,
+    loggingFormat: flags['logging-format'],
+  });
+}
+
+/** The Options of a command line without flags, for the demo and for specs. */
+export function defaultOptions(environment: Environment): Options {
+  return optionsFrom(defaultsOf(RUN_FLAGS), environment, []);
+}
+
+/** What this version does not do, in words that say what to do instead. */
+export function checkSource(flags: RunFlagValues, faults: string[]): void {
+  if (flags.config !== undefined) {
+    faults.push('--config: KubeProxyConfiguration files are not read in this version; give its fields as flags');
+  }
+  if (flags['write-config-to'] !== undefined) {
+    faults.push('--write-config-to: KubeProxyConfiguration files are not written in this version');
+  }
+  if (flags.manifests.length === 0) {
+    faults.push('--manifests: expected files or directories; an API server as the source is not in this version');
+  }
+}
+
+/** Where `status` asks: an address that servers bind but nobody can dial stands for this machine. */
+export function statusAddress(text: string | undefined, faults: string[]): HostPort | undefined {
+  const parsed = hostPortParser(METRICS_PORT)(text ?? '127.0.0.1');
+  if (isFault(parsed)) {
+    faults.push(`--metrics-bind-address: ${parsed.fault}`);
+    return undefined;
+  }
+  if (parsed.value === undefined) {
+    faults.push('--metrics-bind-address: "": expected the address of a running process');
+    return undefined;
+  }
+  const { host, port } = parsed.value;
+  return { host: host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host, port };
+}
+
+function nodeName(override: string | undefined, { nodeName, hostname }: Environment): string {
+  const given = override ?? (nodeName !== undefined && nodeName.trim() !== '' ? nodeName : hostname);
+  return given.trim().toLowerCase();
+}
+
+function statusAddresses(flags: RunFlagValues, faults: string[]) {
+  const ipv6 = familyOf(flags['bind-address']) === 'IPv6';
+  const healthz = serverAddress('healthz', flags, ipv6 ? '::' : '0.0.0.0', HEALTHZ_PORT, faults);
+  const metrics = serverAddress('metrics', flags, ipv6 ? '::1' : '127.0.0.1', METRICS_PORT, faults);
+  if (healthz !== undefined && metrics !== undefined && healthz.port !== 0) {
+    const same = hostPort(healthz.host, healthz.port) === hostPort(metrics.host, metrics.port);
+    if (same) {
+      const at = hostPort(healthz.host, healthz.port);
+      faults.push(`--metrics-bind-address: "${at}": expected another address than --healthz-bind-address has`);
+    }
+  }
+  return { healthz, metrics };
+}
+
+/** kube-proxy's rules: `--x-port 0` turns the server off, any other port counts where the address names none. */
+function serverAddress(
+  server: 'healthz' | 'metrics',
+  flags: RunFlagValues,
+  defaultHost: Ip,
+  defaultPort: number,
+  faults: string[],
+): HostPort | undefined {
+  const port = flags[`${server}-port`];
+  const parsed = hostPortParser(port ?? defaultPort)(flags[`${server}-bind-address`] ?? defaultHost);
+  if (!isFault(parsed)) return port === 0 ? undefined : parsed.value;
+  faults.push(`--${server}-bind-address: ${parsed.fault}`);
+  return undefined;
+}
+
+function checkPeriods(flags: RunFlagValues, faults: string[]): void {
+  if (flags['iptables-min-sync-period'] > flags['iptables-sync-period']) {
+    faults.push('--iptables-min-sync-period: expected a duration not longer than --iptables-sync-period');
+  }
+}

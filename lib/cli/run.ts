@@ -1,0 +1,127 @@
+/**
+ * Owns the life of the process around the daemon: its name, its log, signals (rule Y6), and failures that nobody caught.
+ *
+ *   Options -> Daemon.start -> SIGHUP: reload -> SIGTERM, SIGINT: Daemon.stop -> exit code
+ */
+import { constants } from 'node:os';
+import type { Log } from '../config/log.js';
+import type { Options } from '../config/options.js';
+import { packageVersion } from '../config/version.js';
+
+/** What `serve` needs of the daemon. */
+export interface Served {
+  start(): Promise<void>;
+  /** Drains; resolves when nothing is left that keeps the process alive. */
+  stop(): Promise<void>;
+  reload(): Promise<void>;
+}
+
+/** The part of `process` that signals come from. */
+export interface Signals {
+  on(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
+  off(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
+}
+
+export async function run(options: Options, ignoredFlags: readonly string[]): Promise<0 | 1> {
+  // The name that `ss -ltnp` and `ps` show for the listeners; set before threads are made, which inherit it.
+  process.title = 'kproxy-us';
+  const { createLogger } = await import('../status/logger.js');
+  const log = createLogger({ format: options.loggingFormat, verbosity: options.verbosity });
+  dieOfUncaughtFailures(log);
+  log.info('starting kproxy-us', { version: packageVersion(), node: options.nodeName, pid: process.pid });
+  warnOfUnused(options, ignoredFlags, log);
+  const { Daemon } = await import('../daemon.js');
+  const code = await serve(new Daemon(options, log), log);
+  log.close();
+  return code;
+}
+
+/** Starts and stops `served`. Resolves when it has stopped, with 1 where it could not start or stop. */
+export async function serve(
+  served: Served,
+  log: Log,
+  signals: Signals = process,
+  exitNow: (signal: NodeJS.Signals) => void = endBySignal,
+): Promise<0 | 1> {
+  let askStop = (): void => undefined;
+  const stopAsked = new Promise<void>((resolve) => {
+    askStop = resolve;
+  });
+  let asked = false;
+  const onStop = (signal: NodeJS.Signals) => {
+    log.info(asked ? 'ending at once' : 'stopping', { signal });
+    if (asked) exitNow(signal);
+    asked = true;
+    askStop();
+  };
+  const reload = oneAtATime(() => served.reload(), log);
+  const onReload = (signal: NodeJS.Signals) => {
+    log.info('reading the files again', { signal });
+    reload();
+  };
+  for (const signal of STOP_SIGNALS) signals.on(signal, onStop);
+  signals.on('SIGHUP', onReload);
+  try {
+    await served.start();
+    await stopAsked;
+    await served.stop();
+    log.info('stopped');
+    return 0;
+  } catch (error) {
+    log.error('ending after a failure', { err: error });
+    await served.stop().catch((err: unknown) => log.error('could not stop in order', { err }));
+    return 1;
+  } finally {
+    for (const signal of STOP_SIGNALS) signals.off(signal, onStop);
+    signals.off('SIGHUP', onReload);
+  }
+}
+
+const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT'];
+
+/** A call while one is under way makes one more follow it. */
+function oneAtATime(work: () => Promise<void>, log: Log): () => void {
+  let running = false;
+  let again = false;
+  const next = async () => {
+    running = true;
+    do {
+      again = false;
+      await work().catch((err: unknown) => log.error('could not read the files again', { err }));
+    } while (again);
+    running = false;
+  };
+  return () => {
+    again = true;
+    if (!running) void next();
+  };
+}
+
+/**
+ * Ends by the signal itself, so that no thread blocked in a system call is waited for. The first process of a container is
+ * immune to its own signals: it goes on to `exit`.
+ */
+function endBySignal(signal: NodeJS.Signals): void {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  process.exit(128 + constants.signals[signal]);
+}
+
+/** State is unknown after those: end, and let whoever supervises us start anew. The kernel keeps the rules meanwhile. */
+function dieOfUncaughtFailures(log: Log): void {
+  const die = (what: string) => (err: unknown) => {
+    log.error(what, { err, stack: err instanceof Error ? err.stack : undefined });
+    process.exit(1);
+  };
+  process.on('uncaughtException', die('ending after an uncaught exception'));
+  process.on('unhandledRejection', die('ending after an unhandled rejection'));
+}
+
+/** One line for all flags that were given and do nothing. */
+function warnOfUnused(options: Options, ignoredFlags: readonly string[], log: Log): void {
+  const unused = [...ignoredFlags];
+  if (options.kubeconfig !== undefined) unused.push('kubeconfig');
+  if (options.master !== undefined) unused.push('master');
+  if (unused.length === 0) return;
+  log.warn('flags were given that do nothing here', { flags: unused.map((name) => `--${name}`).join(' ') });
+}
