@@ -63,5 +63,5 @@ export async function listening(stage: Stage, child: Child, routes: readonly Rou
 }
 
 function lastLines(text: string): string {
-  return text.trim().split('\n').slice(-3).join(' | ').slice(-400);
+  return text.trim().split('\n').slice(-2).join(' | ').slice(0, 400);
 }
