@@ -46,10 +46,13 @@ export function gotoBucket(family: IpFamily, chain: string): string {
 /** Rules of chains that are not ours, which lead to our root chain. They are inserted first. */
 export const JUMPS: Readonly<Record<Table, readonly string[]>> = {
   nat: ['PREROUTING', 'OUTPUT'].map((chain) => `-A ${chain} -m comment --comment kproxy-us -j ${ROOT}`),
-  // NEW: connections that exist, and what our listeners answer, are no business of ours.
-  filter: ['INPUT', 'FORWARD', 'OUTPUT'].map(
-    (chain) => `-A ${chain} -m conntrack --ctstate NEW -m comment --comment kproxy-us -j ${ROOT}`,
-  ),
+  // NEW: connections that exist, and what our listeners answer, are no business of ours. What the node sends to itself is
+  // refused when it arrives: refused as it leaves, a UDP sender is told EPERM.
+  filter: [
+    `-A INPUT -m conntrack --ctstate NEW -m comment --comment kproxy-us -j ${ROOT}`,
+    `-A FORWARD -m conntrack --ctstate NEW -m comment --comment kproxy-us -j ${ROOT}`,
+    `-A OUTPUT ! -o lo -m conntrack --ctstate NEW -m comment --comment kproxy-us -j ${ROOT}`,
+  ],
 };
 
 /**

@@ -31,8 +31,14 @@ export class IptablesTool {
 
   /** Rejects with what is missing. */
   async probe(): Promise<void> {
-    await this.#run(`${this.#program}-restore`, ['--version']);
-    await this.save();
+    try {
+      await this.#run(`${this.#program}-restore`, ['--version']);
+      await this.save();
+    } catch (error) {
+      if (!(error instanceof RedirectError) || error.code !== 'MISSING_TOOL') throw error;
+      const advice = 'install iptables, or use --redirect none, which serves node ports alone';
+      throw new RedirectError('MISSING_TOOL', `${error.message}: ${advice}`, { cause: error });
+    }
   }
 
   async save(): Promise<Saved> {
