@@ -1,0 +1,230 @@
+/**
+ * Owns the program as a whole: builds its parts, starts them in order, stops them in reverse. Both paths can be read here.
+ *
+ *   configuration: ManifestSource -> ObjectStore -> Reconciler -> RelayThreads, Redirector -> SyncStatus
+ *   a connection:  RelayThreads (accept, pick, dial, relay) -> ConnectionRecord -> AccessLog
+ */
+import { ListenerSet } from './apply/listener-set.js';
+import { NodeAddresses } from './apply/node-addresses.js';
+import { Reconciler } from './apply/reconciler.js';
+import { RedirectPorts } from './apply/redirect-ports.js';
+import { RepairLoop } from './apply/repair-loop.js';
+import type { Log } from './config/log.js';
+import type { HostPort, Options } from './config/options.js';
+import { packageVersion } from './config/version.js';
+import { monotonicClock } from './model/clock.js';
+import { type FrontendKey, frontendKey } from './model/frontend.js';
+import type { View } from './plan/service-plan.js';
+import { createRedirector } from './redirect/create.js';
+import type { Redirector } from './redirect/redirector.js';
+import { defaultEngineOptions, type Engine, type EngineOptions } from './relay/engine.js';
+import { RelayThreads } from './relay/thread/relay-threads.js';
+import { ManifestSource } from './source/manifests/manifest-source.js';
+import { ObjectStore } from './source/store.js';
+import { AccessLog } from './status/access-log.js';
+import { Health } from './status/health.js';
+import { StatusServers } from './status/server.js';
+import type { ListenerView } from './status/sources.js';
+
+/** A file system that reports no changes is looked at this often all the same. */
+const MANIFEST_POLL_MS = 10_000;
+
+/** One part that runs: stopped in the reverse order of starting. */
+interface Part {
+  readonly name: string;
+  readonly stop: () => void | Promise<void>;
+}
+
+export class Daemon {
+  readonly #options: Options;
+  readonly #log: Log;
+  readonly #store = new ObjectStore();
+  readonly #started: Part[] = [];
+  #source: ManifestSource | undefined;
+  #accessLog: AccessLog | undefined;
+  #servers: StatusServers | undefined;
+
+  constructor(options: Options, log: Log) {
+    this.#options = options;
+    this.#log = log;
+  }
+
+  /** Resolves when every part runs; the first sync may still be under way. On rejection `stop` cleans up what did start. */
+  async start(): Promise<void> {
+    const options = this.#options;
+    const redirector = await this.#startRedirector();
+    await this.#startAccessLog();
+    const engine = await this.#startEngine();
+    const reconciler = await this.#startReconciler(redirector, engine);
+    await this.#startStatus(reconciler, engine);
+    const pollMs = Math.min(options.configSyncPeriodMs, MANIFEST_POLL_MS);
+    const source = new ManifestSource({ paths: options.manifests, store: this.#store, log: this.#log, pollMs });
+    this.#source = source;
+    this.#running('source', () => source.stop());
+    await source.start();
+  }
+
+  /** Stops accepting, lets connections end for the drain time (rule Y6), and leaves the rules in place (rule R6). */
+  async stop(): Promise<void> {
+    for (let part = this.#started.pop(); part !== undefined; part = this.#started.pop()) {
+      this.#log.debug('stopping a part', { part: part.name });
+      await part.stop();
+    }
+  }
+
+  /** SIGHUP: reads the manifests again, and opens the access log anew. */
+  async reload(): Promise<void> {
+    await this.#accessLog?.reopen();
+    await this.#source?.reload();
+  }
+
+  /** Where a status server listens; undefined where it is off. */
+  statusAddress(name: 'healthz' | 'metrics'): HostPort | undefined {
+    return this.#servers?.addressOf(name);
+  }
+
+  #running(name: string, stop: Part['stop']): void {
+    this.#started.push({ name, stop });
+  }
+
+  async #startRedirector(): Promise<Redirector> {
+    const redirector = createRedirector(this.#options.redirect, { log: this.#log });
+    await redirector.start();
+    const repairs = new RepairLoop(redirector, this.#options.syncPeriodMs, this.#log);
+    repairs.start();
+    this.#running('repairs', () => repairs.stop());
+    return redirector;
+  }
+
+  async #startAccessLog(): Promise<void> {
+    if (this.#options.accessLog === undefined) return;
+    const accessLog = new AccessLog({ path: this.#options.accessLog, log: this.#log });
+    this.#running('access log', () => accessLog.stop());
+    await accessLog.start();
+    this.#accessLog = accessLog;
+  }
+
+  async #startEngine(): Promise<Engine> {
+    const threads = new RelayThreads({
+      threads: this.#options.relayThreads,
+      engine: this.#options.engine,
+      options: engineOptions(this.#options),
+      events: {
+        log: (level, message, fields) => this.#log[level](message, fields),
+        record: (record) => this.#accessLog?.write(record),
+      },
+      onDeath: (error) => {
+        throw error;
+      },
+    });
+    this.#running('relay threads', () => threads.stop(this.#options.drainTimeoutMs));
+    await threads.start();
+    return threads;
+  }
+
+  async #startReconciler(redirector: Redirector, engine: Engine): Promise<ReconcilerAndListeners> {
+    const { nodeName, serviceProxyName, minSyncPeriodMs, drainTimeoutMs, proxyPortRange } = this.#options;
+    const node = () => this.#store.node(nodeName);
+    const addresses = new NodeAddresses({
+      nodePortAddresses: this.#options.nodePortAddresses,
+      bindAddress: this.#options.bindAddress,
+      node,
+      onChange: () => reconciler.replanAll(),
+    });
+    const view = (): Omit<View, 'holderOf'> => ({
+      nodeName,
+      zone: node()?.zone,
+      serviceProxyName,
+      nodePortHosts: (family) => addresses.nodePortHosts(family),
+      redirectHost: (family) => (redirector.serves(family) ? addresses.redirectHost(family) : undefined),
+    });
+    const listeners = new ListenerSet({
+      engine,
+      ports: new RedirectPorts(proxyPortRange),
+      drainMs: drainTimeoutMs,
+      clock: monotonicClock,
+      log: this.#log,
+    });
+    const reconciler = new Reconciler({
+      store: this.#store,
+      listeners,
+      redirector,
+      view,
+      minSyncPeriodMs,
+      formerPorts: await formerPorts(redirector),
+      clock: monotonicClock,
+      log: this.#log,
+    });
+    this.#sayReady(reconciler);
+    reconciler.start();
+    addresses.start();
+    this.#running('reconciler', () => reconciler.stop());
+    this.#running('node addresses', () => addresses.stop());
+    return { reconciler, listeners };
+  }
+
+  #sayReady({ status }: Reconciler): void {
+    let said = false;
+    status.onSync((durationMs) => {
+      if (said) return;
+      said = true;
+      this.#log.info('ready', {
+        services: [...this.#store.services()].length,
+        redirect: this.#options.redirect,
+        syncMs: Math.round(durationMs),
+      });
+    });
+  }
+
+  async #startStatus({ reconciler, listeners }: ReconcilerAndListeners, engine: Engine): Promise<void> {
+    const { status } = reconciler;
+    const nodeEligible = () => true;
+    const health = new Health({ sync: status, nodeEligible }, this.#options.syncPeriodMs);
+    const sources = {
+      options: this.#options,
+      version: packageVersion(),
+      sync: status,
+      engineStats: () => engine.stats(),
+      listener: (key: string): ListenerView | undefined => {
+        const planned = listeners.plannedOf(key);
+        if (planned === undefined) return undefined;
+        const { at, backends } = planned;
+        return { host: at.host, frontends: reconciler.frontendsOf(planned), backends };
+      },
+      nodeEligible,
+      recordsDropped: () => this.#accessLog?.dropped ?? 0,
+    };
+    const servers = new StatusServers(sources, health, this.#log);
+    this.#servers = servers;
+    this.#running('status servers', () => servers.stop());
+    await servers.start();
+  }
+}
+
+interface ReconcilerAndListeners {
+  readonly reconciler: Reconciler;
+  readonly listeners: ListenerSet;
+}
+
+/** Rule U3: before its first reply a flow is not kept longer than after it. */
+function engineOptions(options: Options): EngineOptions {
+  return {
+    ...defaultEngineOptions,
+    dialTimeoutMs: options.dialTimeoutMs,
+    dialAttempts: options.dialAttempts,
+    halfCloseTimeoutMs: options.halfCloseTimeoutMs,
+    tcpIdleTimeoutMs: options.tcpIdleTimeoutMs,
+    udpUnrepliedTimeoutMs: Math.min(defaultEngineOptions.udpUnrepliedTimeoutMs, options.udpTimeoutMs),
+    udpTimeoutMs: options.udpTimeoutMs,
+    maxConnections: options.maxConnections,
+    maxConnectionsPerListener: options.maxConnectionsPerListener,
+    records: options.accessLog !== undefined,
+  };
+}
+
+async function formerPorts(redirector: Redirector): Promise<ReadonlyMap<FrontendKey, number>> {
+  const found = await redirector.existing();
+  return new Map(
+    found.flatMap(({ frontend, action }) => (action.kind === 'listener' ? [[frontendKey(frontend), action.port]] : [])),
+  );
+}
