@@ -57,7 +57,7 @@ export interface SentError {
 }
 
 export function packError(error: unknown): SentError {
-  const { name, message, code } = error instanceof Error ? (error as NodeJS.ErrnoException) : new Error(String(error));
+  const { name, message, code }: NodeJS.ErrnoException = error instanceof Error ? error : new Error(String(error));
   return { name, message, code };
 }
 
