@@ -75,10 +75,10 @@ export function addFlags(command: Command, flags: Flags): void {
     const letter = flag.letter === undefined ? '' : `-${flag.letter}, `;
     // A boolean comes as `--flag=true`; commander takes a value only where one is declared. The help leaves it out.
     const placeholder = flag.placeholder === '' ? BOOLEAN_PLACEHOLDER : flag.placeholder;
-    const option = new Option(`${letter}--${name} ${placeholder}`, flag.help)
+    const help = flag.shown === undefined ? flag.help : `${flag.help} (default ${flag.shown})`;
+    const option = new Option(`${letter}--${name} ${placeholder}`, help)
       .helpGroup(`${flag.group}:`)
       .argParser<readonly string[]>((text, before) => [...(Array.isArray(before) ? before : []), text]);
-    if (flag.shown !== undefined) option.default(undefined, flag.shown);
     command.addOption(option);
   }
 }

@@ -15,19 +15,21 @@ import { similar } from './similar.js';
 export type CommandName = 'run' | 'demo' | 'status' | 'check' | 'cleanup';
 
 const { v, 'logging-format': loggingFormat } = LOGGING_FLAGS;
-const { engine, redirect, 'hostname-override': hostnameOverride } = RUN_FLAGS;
-const { 'nodeport-addresses': nodePortAddresses, 'service-proxy-name': serviceProxyName } = RUN_FLAGS;
 const output = choiceParser(['table', 'json']);
 
-export const DEMO_FLAGS = { engine, v, 'logging-format': loggingFormat };
+export const DEMO_FLAGS = { engine: RUN_FLAGS.engine, v, 'logging-format': loggingFormat };
 export const CHECK_FLAGS = {
-  redirect,
-  'hostname-override': hostnameOverride,
-  'service-proxy-name': serviceProxyName,
-  'nodeport-addresses': nodePortAddresses,
+  'hostname-override': RUN_FLAGS['hostname-override'],
+  'service-proxy-name': RUN_FLAGS['service-proxy-name'],
+  'bind-address': RUN_FLAGS['bind-address'],
+  'nodeport-addresses': RUN_FLAGS['nodeport-addresses'],
+  redirect: RUN_FLAGS.redirect,
 };
 export const STATUS_FLAGS = {
-  'metrics-bind-address': RUN_FLAGS['metrics-bind-address'],
+  'metrics-bind-address': {
+    ...RUN_FLAGS['metrics-bind-address'],
+    help: 'where the running process answers: its own --metrics-bind-address',
+  },
   output: valueFlag(['Output', '<format>', 'table or json'], output, 'table', 'table'),
 };
 export const CLEANUP_FLAGS = { v, 'logging-format': loggingFormat };
@@ -43,7 +45,7 @@ interface CommandSpec {
 
 const COMMANDS: Readonly<Record<CommandName, CommandSpec>> = {
   run: {
-    summary: 'serve the Services until SIGTERM; what happens where no command is named',
+    summary: 'serve the Services until SIGTERM; the default',
     flags: RUN_FLAGS,
     lenient: true,
     epilogue: `
@@ -56,7 +58,7 @@ Examples:
   $ sudo kproxy-us --manifests /etc/services.d       serve ClusterIPs too, through iptables`,
   },
   demo: {
-    summary: 'two backends, one Service, and things to try; no cluster, no root',
+    summary: 'two Services, four backends, and things to try; no cluster, no root',
     flags: DEMO_FLAGS,
     epilogue: '',
   },
@@ -66,7 +68,7 @@ Examples:
     epilogue: '',
   },
   check: {
-    summary: 'say what manifests would open and redirect, or what is wrong with them',
+    summary: 'say what manifests would open, or what is wrong with them',
     flags: CHECK_FLAGS,
     operands: ['manifests', 'files or directories of Service, EndpointSlice, Endpoints and Node objects'],
     epilogue: '\nExit code 2 where anything is wrong, after naming every fault as file:line:column.',
@@ -74,7 +76,6 @@ Examples:
   cleanup: {
     summary: 'remove every rule and route that any process of ours left',
     flags: CLEANUP_FLAGS,
-    lenient: true,
     epilogue: '\nA process that ends leaves its rules in place, so that the next one takes over without a gap.',
   },
 };
@@ -131,10 +132,14 @@ export function helpOf(name: CommandName): string {
 }
 
 function createCommand(name: CommandName): Command {
-  const { summary, flags, operands } = COMMANDS[name];
+  const { flags, operands } = COMMANDS[name];
   const command = new Command(name === 'run' ? 'kproxy-us' : `kproxy-us ${name}`)
-    .description(name === 'run' ? DESCRIPTION : `${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
-    .usage(name === 'run' ? '[run] [flags]' : `[flags]${operands === undefined ? '' : ` <${operands[0]}...>`}`)
+    .description(description(name))
+    .usage(
+      name === 'run'
+        ? '[run] [flags]\n       kproxy-us <command> --help'
+        : `[flags]${operands === undefined ? '' : ` <${operands[0]}...>`}`,
+    )
     .helpOption('-h, --help', 'show this')
     .configureHelp({ optionTerm: ({ flags: usage }) => usage.replace(` ${BOOLEAN_PLACEHOLDER}`, '') })
     .allowExcessArguments()
@@ -150,5 +155,14 @@ function createCommand(name: CommandName): Command {
   return command;
 }
 
-const DESCRIPTION = `A userspace Service proxy for Kubernetes: it opens a listener for each Service port, picks a backend, retries
-a dead one on another, and relays TCP and UDP.`;
+/** Commands stand before the flags, which fill a screen. The indent keeps commander from wrapping the lines. */
+function description(name: CommandName): string {
+  const { summary } = COMMANDS[name];
+  if (name !== 'run') return `${summary[0]?.toUpperCase()}${summary.slice(1)}.`;
+  const commands = Object.entries(COMMANDS).map(([other, spec]) => `  ${other.padEnd(8)} ${spec.summary}`);
+  return `${PROMISE}\n\nCommands:\n${commands.join('\n')}`;
+}
+
+const PROMISE =
+  'A userspace Service proxy for Kubernetes: it opens a listener for each Service port, picks a backend, retries a dead one ' +
+  'on another, and relays TCP and UDP.';

@@ -7,6 +7,7 @@
 import { parseCidrs, parseNodePortAddresses } from '../config/cidr.js';
 import { formatDuration, parseDuration, parsePositiveDuration } from '../config/duration.js';
 import { DEFAULT_PROXY_PORT_RANGE, formatPortRange, parsePortRange } from '../config/host-port.js';
+import type { RedirectMode } from '../config/options.js';
 import { fault, type Parse } from '../config/parsed.js';
 import {
   choiceParser,
@@ -17,6 +18,8 @@ import {
   textParser,
 } from '../config/scalar.js';
 import { booleanFlag, commaFlag, type Flag, optionalFlag, pathsFlag, valueFlag } from './flag.js';
+
+export const REDIRECT_MODES = ['iptables', 'nftables', 'route', 'none'] as const satisfies readonly RedirectMode[];
 
 const file = textParser('a file');
 const name = textParser('a name');
@@ -65,7 +68,7 @@ const SOURCES = {
 
 const LISTENING = {
   'bind-address': valueFlag(
-    ['Listening', '<ip>', 'address that node ports listen on; 0.0.0.0 and :: mean every address'],
+    ['Listening', '<ip>', "the node's primary address, which redirects lead to; 0.0.0.0 and :: leave the choice"],
     parseIpAddress,
     '0.0.0.0',
     '0.0.0.0',
@@ -84,7 +87,7 @@ const LISTENING = {
 const REDIRECTS = {
   redirect: valueFlag(
     ['Redirects', '<mode>', 'how ClusterIPs lead here: iptables, nftables, route, or none (node ports only)'],
-    choiceParser(['iptables', 'nftables', 'route', 'none']),
+    choiceParser(REDIRECT_MODES),
     'iptables',
     'iptables',
   ),

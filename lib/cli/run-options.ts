@@ -29,7 +29,7 @@ export function optionsFrom(flags: RunFlagValues, environment: Environment, faul
     manifests: flags.manifests,
     kubeconfig: flags.kubeconfig,
     master: flags.master,
-    nodeName: nodeName(flags['hostname-override'], environment),
+    nodeName: nodeNameOf(flags['hostname-override'], environment),
     serviceProxyName: flags['service-proxy-name'],
     redirect: flags.redirect,
     engine: flags.engine,
@@ -95,7 +95,8 @@ export function statusAddress(text: string | undefined, faults: string[]): HostP
   return { host: host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host, port };
 }
 
-function nodeName(override: string | undefined, { nodeName, hostname }: Environment): string {
+/** As kube-proxy does: the flag, else the host name; between them the environment, which the downward API can set. */
+export function nodeNameOf(override: string | undefined, { nodeName, hostname }: Environment): string {
   const given = override ?? (nodeName !== undefined && nodeName.trim() !== '' ? nodeName : hostname);
   return given.trim().toLowerCase();
 }

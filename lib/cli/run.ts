@@ -108,7 +108,7 @@ function endBySignal(signal: NodeJS.Signals): void {
 }
 
 /** State is unknown after those: end, and let whoever supervises us start anew. The kernel keeps the rules meanwhile. */
-function dieOfUncaughtFailures(log: Log): void {
+export function dieOfUncaughtFailures(log: Log): void {
   const die = (what: string) => (err: unknown) => {
     log.error(what, { err, stack: err instanceof Error ? err.stack : undefined });
     process.exit(1);

@@ -5,7 +5,7 @@ export function similar(word: string, candidates: Iterable<string>): string | un
   // What comes in may be any text at all; nothing sensible is that long, and the distance costs length times length.
   if (word.length > 64) return undefined;
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(word.length * 0.35)) + 1;
+  let bestDistance = Math.min(Math.max(2, Math.floor(word.length * 0.35)), word.length - 1) + 1;
   for (const candidate of candidates) {
     const distance = editDistance(word, candidate);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];

@@ -4,6 +4,7 @@
  *
  *   level, message, fields -> textLine -> 2026-01-02T03:04:05.678Z info listening service=default/web port=30080
  */
+import { errorText } from '../config/error-text.js';
 import type { LogFields } from '../config/log.js';
 
 export function textLine(time: string, level: string, message: string, fields: LogFields): string {
@@ -20,37 +21,6 @@ function valueText(value: unknown): string {
   if (typeof value === 'object' && value !== null) return shorten(jsonText(value));
   const text = shorten(String(value));
   return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
-}
-
-/** What a log line says of one error in a chain of causes. */
-export interface ErrorSummary {
-  readonly name: string;
-  /** errno name or a code of our own. */
-  readonly code: string | undefined;
-  readonly message: string;
-}
-
-/** A chain of causes is followed this far: one may lead back to itself. */
-const MAX_CAUSES = 5;
-
-/** The error, then what caused it, and so on. */
-export function errorChain(error: unknown): readonly ErrorSummary[] {
-  const chain: ErrorSummary[] = [];
-  let next = error;
-  while (next instanceof Error && chain.length < MAX_CAUSES) {
-    const code = 'code' in next && next.code !== undefined ? String(next.code) : undefined;
-    chain.push({ name: next.name, code, message: next.message });
-    next = next.cause;
-  }
-  return chain;
-}
-
-/** `SyncError: sync failed <- RedirectError COMMAND_FAILED: iptables-restore ended with 1`. */
-export function errorText(error: unknown): string {
-  const links = errorChain(error).map(
-    ({ name, code, message }) => `${code === undefined ? name : `${name} ${code}`}: ${message}`,
-  );
-  return links.length === 0 ? String(error) : links.join(' <- ');
 }
 
 /** Objects in fields are ours; should one not be JSON after all, the line is still written. */

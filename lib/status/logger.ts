@@ -4,11 +4,12 @@
  *   part -> Log.warn -> FloodGate -> text line, or pino's JSON -> stderr
  */
 import pino from 'pino';
+import { errorChain } from '../config/error-text.js';
 import type { Log, LogFields } from '../config/log.js';
 import type { Options } from '../config/options.js';
 import { type Clock, monotonicClock } from '../model/clock.js';
 import { FloodGate, type Repeated } from './flood.js';
-import { errorChain, textLine } from './log-text.js';
+import { textLine } from './log-text.js';
 
 export interface LoggerOptions {
   readonly format: Options['loggingFormat'];

@@ -1,0 +1,123 @@
+/**
+ * Owns `kproxy-us check`: what manifests would open and redirect on this machine, or everything that is wrong with them.
+ *
+ *   paths -> loadManifests -> planService, for each Service -> table | faults, exit 2 (rule C1)
+ */
+import { NodeAddresses } from '../apply/node-addresses.js';
+import { hostPort } from '../config/address.js';
+import type { RedirectMode } from '../config/options.js';
+import { type Backend, backendKey } from '../model/backend.js';
+import { frontendKey } from '../model/frontend.js';
+import type { EndpointSlice, Service } from '../model/objects.js';
+import { servicePortKey } from '../model/service-port.js';
+import { Claims } from '../plan/claims.js';
+import { isOurs, planService, resourcesOf, type ServicePlan, type View } from '../plan/service-plan.js';
+import { loadManifests, type Manifests } from '../source/manifests/load-manifests.js';
+import { faultText } from '../source/manifests/manifest-fault.js';
+import { ObjectStore } from '../source/store.js';
+import type { FlagValues } from './flag.js';
+import type { CHECK_FLAGS } from './program.js';
+import { type Environment, nodeNameOf } from './run-options.js';
+import { few, table } from './table.js';
+
+export type CheckFlags = FlagValues<typeof CHECK_FLAGS>;
+
+export async function check(paths: readonly string[], flags: CheckFlags, environment: Environment): Promise<0 | 2> {
+  const manifests = await loadManifests(paths);
+  if (manifests.faults.length > 0) {
+    process.stderr.write(manifests.faults.map((fault) => `error: ${faultText(fault)}\n`).join(''));
+    return 2;
+  }
+  process.stdout.write(planText(manifests, flags, nodeNameOf(flags['hostname-override'], environment)));
+  return 0;
+}
+
+/** A table of listeners, then a line for everything that is not served. */
+export function planText(manifests: Manifests, flags: CheckFlags, nodeName: string): string {
+  const store = new ObjectStore();
+  for (const service of manifests.services) store.setService(service);
+  for (const slice of manifests.slices) store.setSlice(slice);
+  const claims = claimsOf(manifests.services, flags['service-proxy-name']);
+  const view = { ...viewOf(manifests, flags, nodeName), holderOf: claims.holderOf.bind(claims) };
+
+  const rows: string[][] = [];
+  const notes: string[] = [];
+  for (const service of manifests.services) {
+    if (!isOurs(service, view.serviceProxyName)) {
+      notes.push(`${service.key}: not served: ${whyNotOurs(service)}`);
+      continue;
+    }
+    const plan = planService(service, store.slicesOf(service.key), view);
+    rows.push(...nodePortRows(plan), ...redirectRows(plan, flags.redirect));
+    notes.push(...plan.notes.map((note) => `${service.key}: ${note}`));
+    if (plan.listeners.length === 0) notes.push(`${service.key}: nothing would be opened for it`);
+  }
+  notes.push(...orphans(manifests.slices, store), ...ignoredKinds(manifests.ignored));
+  const header = ['SERVICE PORT', 'CLIENTS DIAL', 'THROUGH', 'BACKENDS'];
+  const listeners = rows.length === 0 ? 'nothing would be opened\n' : table(header, rows);
+  return `${listeners}${notes.map((note) => `note: ${note}\n`).join('')}`;
+}
+
+function claimsOf(services: readonly Service[], serviceProxyName: string | undefined): Claims {
+  const claims = new Claims();
+  for (const service of services) {
+    if (isOurs(service, serviceProxyName)) claims.set(service.key, service.createdAt, resourcesOf(service));
+  }
+  return claims;
+}
+
+function viewOf(manifests: Manifests, flags: CheckFlags, nodeName: string): Omit<View, 'holderOf'> {
+  const node = manifests.nodes.find(({ name }) => name === nodeName);
+  const addresses = new NodeAddresses({
+    nodePortAddresses: flags['nodeport-addresses'],
+    bindAddress: flags['bind-address'],
+    node: () => node,
+    onChange: () => undefined,
+  });
+  return {
+    nodeName,
+    zone: node?.zone,
+    serviceProxyName: flags['service-proxy-name'],
+    nodePortHosts: (family) => addresses.nodePortHosts(family),
+    redirectHost: (family) => (flags.redirect === 'none' ? undefined : addresses.redirectHost(family)),
+  };
+}
+
+function nodePortRows({ listeners }: ServicePlan): string[][] {
+  return listeners.flatMap(({ servicePort, at, backends }) =>
+    at.kind === 'nodePort'
+      ? [[servicePortKey(servicePort), hostPort(at.host, at.port), 'node port', backendsText(backends)]]
+      : [],
+  );
+}
+
+function redirectRows({ listeners, redirects }: ServicePlan, mode: RedirectMode): string[][] {
+  const backendsOf = new Map(listeners.map(({ key, backends }) => [key, backends]));
+  return redirects.map(({ frontend, owner, to }) => {
+    const backends = to === undefined ? [] : (backendsOf.get(to) ?? []);
+    return [owner, frontendKey(frontend), mode, backendsText(backends)];
+  });
+}
+
+function backendsText(backends: readonly Backend[]): string {
+  return backends.length === 0 ? 'none: clients are refused' : few(backends.map(backendKey));
+}
+
+function whyNotOurs({ type, headless, proxyName }: Service): string {
+  if (type === 'ExternalName') return 'type ExternalName has no addresses of its own';
+  if (headless) return 'headless: its clients dial the pods themselves';
+  return proxyName === undefined
+    ? 'it has no label service-proxy-name'
+    : `its label service-proxy-name is ${proxyName}`;
+}
+
+/** Slices that no Service asks for: most often a misspelt label. */
+function orphans(slices: readonly EndpointSlice[], store: ObjectStore): readonly string[] {
+  return slices
+    .filter(({ service }) => store.service(service) === undefined)
+    .map(({ key, service }) => `EndpointSlice ${key} belongs to Service ${service}, which is not there`);
+}
+
+function ignoredKinds(ignored: Manifests['ignored']): readonly string[] {
+  return [...ignored].map(([kind, count]) => `${count} of ${kind}: not read, nothing here serves it`);
+}

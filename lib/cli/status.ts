@@ -1,0 +1,43 @@
+/**
+ * Owns `kproxy-us status`: asks a running process what it has open, and shows it.
+ *
+ *   GET /status -> StatusReport -> table | JSON
+ */
+import { hostPort } from '../config/address.js';
+import { errorText } from '../config/error-text.js';
+import type { HostPort } from '../config/options.js';
+import type { ListenerReport, StatusReport } from '../status/report.js';
+import { fetchReport } from './fetch-report.js';
+import { few, table } from './table.js';
+
+export async function status(at: HostPort, output: 'table' | 'json'): Promise<0 | 1> {
+  const address = hostPort(at.host, at.port);
+  try {
+    const report = await fetchReport(at);
+    process.stdout.write(output === 'json' ? `${JSON.stringify(report, null, 2)}\n` : reportText(report));
+    return 0;
+  } catch (err) {
+    const hint = 'is kproxy-us running, and with this --metrics-bind-address?';
+    process.stderr.write(`error: no status from ${address}: ${errorText(err)}\n${hint}\n`);
+    return 1;
+  }
+}
+
+export function reportText(report: StatusReport): string {
+  const { sync, listeners } = report;
+  const pending = sync.serviceChangesPending + sync.endpointChangesPending;
+  const facts = [
+    `kproxy-us ${report.version}, pid ${report.pid}, node ${report.node}, ${report.healthy ? 'healthy' : 'NOT HEALTHY'}`,
+    `engine ${report.engine === '' ? 'NOT ANSWERING' : report.engine}, redirect ${report.redirect}`,
+    `last sync ${sync.lastSyncedAt ?? 'never'}, ${pending} changes pending, ${report.draining} connections draining`,
+    ...sync.faults.map((fault) => `NOT LISTENING: ${fault.servicePort} on ${fault.listener}: ${fault.message}`),
+  ];
+  const header = ['SERVICE PORT', 'CLIENTS DIAL', 'LISTENER', 'ACTIVE', 'TOTAL', 'UP', 'DOWN', 'BACKENDS'];
+  return `${facts.join('\n')}\n\n${table(header, listeners.map(row))}`;
+}
+
+function row(report: ListenerReport): readonly (string | number)[] {
+  const { servicePort, frontends, listener, listening, active, total, bytesUp, bytesDown, backends } = report;
+  const dialled = frontends.length > 0 ? few(frontends, 2) : 'node port';
+  return [servicePort, dialled, listening ? listener : 'none', active, total, bytesUp, bytesDown, few(backends)];
+}

@@ -1,0 +1,126 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { packageVersion } from '../../lib/config/version.js';
+import { PROGRAM } from '../support/proxy.js';
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function kproxyUs(...args: readonly string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, [PROGRAM, ...args], (_error, stdout, stderr) =>
+      resolve({ code: child.exitCode, stdout, stderr }),
+    );
+  });
+}
+
+describe('the built program', function () {
+  this.timeout(20_000);
+
+  it('ends with 2 and one line a fault, and does nothing (C1)', async () => {
+    const { code, stdout, stderr } = await kproxyUs('--udp-timeout=5x', '--proxi-mode=userspace', '--proxy-mode=ipvs');
+    expect(code).to.equal(2);
+    expect(stdout).to.equal('');
+    expect(stderr.split('\n')).to.deep.equal([
+      'error: "--proxi-mode": no such flag; did you mean --proxy-mode?',
+      'error: --udp-timeout: "5x": expected a duration such as 250ms, 1m30s or 1h',
+      'error: --proxy-mode: "ipvs": expected userspace: this program relays in userspace; for the modes of the kernel run kube-proxy',
+      'error: --manifests: expected files or directories; an API server as the source is not in this version',
+      'See kproxy-us --help.',
+      '',
+    ]);
+  });
+
+  it('ends with 2 without a source', async () => {
+    const { code, stderr } = await kproxyUs();
+    expect(code).to.equal(2);
+    expect(stderr).to.match(/^error: --manifests: expected files or directories/);
+  });
+
+  it('says its version', async () => {
+    expect(await kproxyUs('--version')).to.deep.equal({
+      code: 0,
+      stdout: `kproxy-us ${packageVersion()}\n`,
+      stderr: '',
+    });
+  });
+
+  it('shows its help with groups, defaults and units, whatever else is wrong', async () => {
+    const { code, stdout } = await kproxyUs('--no-such-flag', '-h');
+    expect(code).to.equal(0);
+    for (const group of ['Sources', 'Listening', 'Redirects', 'Relaying', 'Timeouts and limits', 'Status', 'Logging']) {
+      expect(stdout).to.contain(`\n${group}:\n`);
+    }
+    expect(stdout).to.match(/--dial-timeout <duration> .*\(default 1s\)/);
+  });
+
+  it('has no status where nothing runs', async () => {
+    const { code, stderr } = await kproxyUs('status', '--metrics-bind-address=127.0.0.1:1');
+    expect(code).to.equal(1);
+    expect(stderr).to.match(/^error: no status from 127\.0\.0\.1:1: .*ECONNREFUSED/);
+  });
+});
+
+describe('kproxy-us check', function () {
+  this.timeout(20_000);
+  let dir: string;
+
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'kproxy-us-spec-'));
+  });
+
+  afterEach(() => rm(dir, { recursive: true }));
+
+  const service = (name: string, nodePort: number) => ({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace: 'work' },
+    spec: { type: 'NodePort', clusterIP: '10.96.0.10', ports: [{ name: 'http', port: 80, nodePort }] },
+  });
+  const slice = {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: 'web-1', namespace: 'work', labels: { 'kubernetes.io/service-name': 'web' } },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', port: 8080 }],
+    endpoints: [{ addresses: ['10.244.0.5'] }, { addresses: ['10.244.0.6'], conditions: { ready: false } }],
+  };
+
+  it('shows what would be opened and redirected, and what would not', async () => {
+    await writeFile(join(dir, 'web.json'), JSON.stringify(service('web', 30_080)));
+    await writeFile(join(dir, 'web-1.json'), JSON.stringify(slice));
+    const headless = { ...service('other', 0), spec: { clusterIP: 'None', ports: [{ port: 80 }] } };
+    await writeFile(join(dir, 'z-other.json'), JSON.stringify(headless));
+    const { code, stdout, stderr } = await kproxyUs('check', '--bind-address=192.0.2.1', dir);
+    expect(stderr).to.equal('');
+    expect(code).to.equal(0);
+    const lines = stdout.split('\n').map((line) => line.split(/ {2,}/));
+    expect(lines[0]).to.deep.equal(['SERVICE PORT', 'CLIENTS DIAL', 'THROUGH', 'BACKENDS']);
+    expect(lines).to.deep.include(['work/web:http/TCP', '0.0.0.0:30080', 'node port', '10.244.0.5:8080']);
+    expect(lines).to.deep.include(['work/web:http/TCP', '10.96.0.10:80/TCP', 'iptables', '10.244.0.5:8080']);
+    expect(stdout).to.contain('note: work/other: not served: headless');
+  });
+
+  it('lists every fault with its place and ends with 2 (C1)', async () => {
+    await writeFile(join(dir, 'a.json'), JSON.stringify(service('web', 70_000)));
+    await writeFile(join(dir, 'b.yaml'), 'kind: [\n');
+    const { code, stdout, stderr } = await kproxyUs('check', dir, join(dir, 'absent.yaml'));
+    expect(code).to.equal(2);
+    expect(stdout).to.equal('');
+    expect(stderr).to.match(/^error: .*a\.json:1:\d+: Service work\/web: spec\.ports/m);
+    expect(stderr).to.match(/^error: .*b\.yaml:\d+:\d+: /m);
+    expect(stderr).to.match(/^error: .*absent\.yaml: /m);
+  });
+
+  it('asks for manifests where none are named (C1)', async () => {
+    const { code, stderr } = await kproxyUs('check', '--redirect=none');
+    expect(code).to.equal(2);
+    expect(stderr).to.equal('error: expected files or directories of manifests\nSee kproxy-us check --help.\n');
+  });
+});
