@@ -66,14 +66,17 @@ export class FlowForgetter {
   }
 }
 
+/** What the client dialled (the first `dst` and `dport`), and who answers it (the second `src` and `sport`). */
+const FLOW = / dst=(\S+) sport=\d+ dport=(\d+) .*?\bsrc=(\S+) dst=\S+ sport=(\d+) /;
+
 /** Which flows of these frontends, as `conntrack -L` prints them, lead elsewhere than they should; each kind once. */
 export function staleFlows(listing: string, targets: readonly FlowTarget[]): readonly StaleFlows[] {
   const wanted = new Map(targets.map(({ frontend, place }) => [`${frontend.address} ${frontend.port}`, place]));
   const stale = new Map<string, StaleFlows>();
   for (const line of listing.split('\n')) {
-    const [address, placeHost] = valuesOf(line, 'dst', 'src');
-    const [port, placePort] = valuesOf(line, 'dport', 'sport').map(Number);
-    if (address === undefined || placeHost === undefined || port === undefined || placePort === undefined) continue;
+    const [, address, dport, placeHost, sport] = FLOW.exec(line) ?? [];
+    if (address === undefined || placeHost === undefined) continue;
+    const [port, placePort] = [Number(dport), Number(sport)];
     const key = `${address} ${port}`;
     if (!wanted.has(key)) continue;
     const place = wanted.get(key);
@@ -81,12 +84,6 @@ export function staleFlows(listing: string, targets: readonly FlowTarget[]): rea
     stale.set(`${key} ${placeHost} ${placePort}`, { address, port, placeHost, placePort });
   }
   return [...stale.values()];
-}
-
-/** The first value of one name (what the client dialled), the second of another (who answers it). */
-function valuesOf(line: string, original: string, reply: string): (string | undefined)[] {
-  const all = (name: string) => [...line.matchAll(new RegExp(`\\b${name}=(\\S+)`, 'g'))].map(([, value]) => value);
-  return [all(original)[0], all(reply)[1]];
 }
 
 function originArgs({ address, port }: { readonly address: Ip; readonly port: number }): readonly string[] {

@@ -30,6 +30,11 @@ describe('parseSaved', () => {
     ]);
   });
 
+  it('sees through a comment that looks like an option', () => {
+    const rule = '-A OUTPUT -m comment --comment -j -g KPROXY-US-0a';
+    expect(nat(rule).jumps).to.deep.equal([rule]);
+  });
+
   for (const foreign of [
     '-A OUTPUT -j KPROXY-USER',
     '-A OUTPUT -m comment --comment "-j KPROXY-US" -j ACCEPT',

@@ -33,10 +33,10 @@ export function parseSaved(table: Table, text: string): SavedTable {
     if (!line.includes('KPROXY-US')) continue;
     const declared = /^:(\S+) /.exec(line)?.[1];
     if (declared !== undefined && isOurChain(declared)) chains.set(declared, []);
-    if (!line.startsWith('-A ')) continue;
-    const { chain, options } = parseRule(line);
+    const chain = /^-A (\S+) /.exec(line)?.[1];
+    if (chain === undefined) continue;
     if (isOurChain(chain)) chains.get(chain)?.push(line);
-    else if (isOurChain(targetOf(options))) jumps.push(line);
+    else if (isOurChain(targetOf(parseRule(line).options))) jumps.push(line);
   }
   return { table, chains, jumps };
 }
