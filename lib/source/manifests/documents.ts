@@ -7,10 +7,10 @@
  * error costs its own document (rule C2). YAML forbids both markers at the start of a line inside of any scalar, so that
  * the cut is exact.
  */
-import { LineCounter, parseDocument } from 'yaml';
+import { LineCounter } from 'yaml';
 import { type Path, printable } from '../objects/fault.js';
 import { jsonOffsets, yamlOffset } from './places.js';
-import { jsonOf, MAX_DEPTH, YamlFault } from './yaml-value.js';
+import { jsonOf, parseYaml, YamlFault } from './yaml-value.js';
 
 /** Bounds the memory of the node tree, about 100 bytes for a character. JSON is bounded by its file alone. */
 export const MAX_YAML_DOCUMENT_CHARACTERS = 4 * 1024 * 1024;
@@ -82,14 +82,6 @@ function isBlank(piece: string): boolean {
 
 const TOP: Place = { line: 1, column: 1 };
 
-const YAML_OPTIONS = {
-  schema: 'core',
-  resolveKnownTags: false,
-  uniqueKeys: false,
-  prettyErrors: false,
-  logLevel: 'silent',
-} as const;
-
 /** JSON is read much faster than YAML; what is not quite JSON (a comment, a last comma) may still be YAML. */
 export function readDocument(text: string): Document {
   const json = /^\s*[[{]/.test(text) ? readJson(text) : undefined;
@@ -102,14 +94,12 @@ function readYaml(text: string): Document {
   if (text.length > MAX_YAML_DOCUMENT_CHARACTERS) return { fault: TOO_LONG, place: TOP };
   const lines = new LineCounter();
   try {
-    const { errors, contents } = parseDocument(text, { ...YAML_OPTIONS, lineCounter: lines });
-    const [error] = errors;
-    if (error !== undefined) return { fault: notYaml(error.message), place: placeOf(lines, error.pos[0]) };
-    const placesOf = (paths: readonly Path[]) => paths.map((path) => placeOf(lines, yamlOffset(contents, path)));
-    return { value: jsonOf(contents), placesOf };
+    const root = parseYaml(text, lines);
+    const placesOf = (paths: readonly Path[]) => paths.map((path) => placeOf(lines, yamlOffset(root, path)));
+    return { value: jsonOf(root), placesOf };
   } catch (error) {
     if (error instanceof YamlFault) return { fault: error.message, place: placeOf(lines, error.offset) };
-    return { fault: notYaml(error instanceof Error ? error.message : String(error)), place: TOP };
+    return { fault: `expected YAML: ${printable(String(error))}`, place: TOP };
   }
 }
 
@@ -130,12 +120,6 @@ function readJson(text: string): JsonDocument {
     const place = position === undefined ? TOP : placeOf(countLines(text), Number(position));
     return { fault: `expected JSON: ${printable(message)}`, place, isPlaced: position !== undefined };
   }
-}
-
-/** The library reports the end of its stack as an error of the document. */
-function notYaml(message: string): string {
-  const tooDeep = message.includes('call stack');
-  return tooDeep ? `expected at most ${MAX_DEPTH} levels, got more` : `expected YAML: ${printable(message)}`;
 }
 
 function countLines(text: string): LineCounter {

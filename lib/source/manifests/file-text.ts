@@ -61,8 +61,9 @@ export function codeOf(error: unknown): string {
   return printable(error instanceof Error ? error.message : String(error));
 }
 
-/** undefined where the bytes are no UTF-8. A byte order mark is left out. */
+/** undefined where the bytes are no text in UTF-8 (UTF-16 is full of NUL). A byte order mark is left out. */
 export function decodeUtf8(bytes: Buffer): string | undefined {
+  if (bytes.includes(0)) return undefined;
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {

@@ -57,7 +57,7 @@ export async function readManifestFile(file: string, before?: ManifestFile): Pro
   if (read.kind === 'unreadable') return unreadable(file, read.fault, before);
   if (read.digest === before?.digest) return before;
   const text = decodeUtf8(read.bytes);
-  if (text === undefined) return unreadable(file, 'expected UTF-8, got bytes that are none', before);
+  if (text === undefined) return unreadable(file, 'expected UTF-8 text, got bytes that are none', before);
 
   const pieces = new Map<string, PieceContent>();
   const found: { piece: PieceContent; line: number }[] = [];
@@ -80,10 +80,15 @@ export async function readManifestFile(file: string, before?: ManifestFile): Pro
     digest: read.digest,
     objects,
     faults,
-    complete: faults.length === 0 && objects.every(({ id }) => id !== undefined),
+    complete: faults.length === 0 && objects.every(isKnown),
     ignored: found.flatMap(({ piece }) => piece.ignored),
     pieces,
   };
+}
+
+/** What is not for us needs no name. */
+function isKnown({ id, object }: FoundObject): boolean {
+  return id !== undefined || object !== undefined;
 }
 
 function unreadable(file: string, message: string, before: ManifestFile | undefined): ManifestFile {

@@ -29,9 +29,9 @@ export interface ManifestSourceOptions {
   readonly onFaults?: (faults: readonly ManifestFault[]) => void;
 }
 
-const QUIET_MS = 50;
+const QUIET_MS = 100;
 /** A directory where something is always written is looked at all the same. */
-const AT_MOST_MS = 400;
+const AT_MOST_MS = 500;
 /** Between the two looks that make an object gone. */
 const GONE_AFTER_MS = 250;
 /** Longer timers of Node fire at once. */

@@ -34,33 +34,34 @@ export function mergeFiles(
 ): Merged {
   const held = new Map<string, Held>();
   const faults: ManifestFault[] = [];
+  const nameless: Found[] = [];
   const first = new Map<string, Found>();
-  for (const { file, objects } of files) {
-    for (const one of objects) {
-      const found: Found = { ...one, file };
-      const winner = found.id === undefined ? undefined : first.get(found.id);
-      if (winner !== undefined) {
-        faults.push(repeated(found, winner));
-        continue;
-      }
-      const last = found.id === undefined ? undefined : before.get(found.id);
-      faults.push(...faultsOf(found, last !== undefined));
-      if (found.id === undefined) continue;
-      first.set(found.id, found);
-      const object = found.object ?? last?.object;
-      if (object !== undefined) held.set(found.id, { object, file });
+  for (const found of files.flatMap(({ file, objects }) => objects.map((one): Found => ({ ...one, file })))) {
+    const { id, file, object } = found;
+    const winner = id === undefined ? undefined : first.get(id);
+    if (id === undefined) nameless.push(found);
+    else if (winner !== undefined) faults.push(repeated(found, winner));
+    else {
+      first.set(id, found);
+      const last = before.get(id)?.object;
+      const inForce = object ?? last;
+      if (inForce !== undefined) held.set(id, { object: inForce, file });
+      faults.push(...faultsOf(found, last === undefined ? '' : '; the last good version stays in force'));
     }
   }
   const { kept, gone } = missing(before, held, files, isHidden);
   for (const [id, last] of kept) held.set(id, last);
-  faults.push(...files.flatMap((file) => fileFaults(file, kept)));
+  const staying = countsByFile(kept);
+  for (const found of nameless) faults.push(...faultsOf(found, stays(staying.get(found.file))));
+  for (const file of files) {
+    faults.push(...file.faults.map((one) => ({ ...one, message: one.message + stays(staying.get(file.file)) })));
+  }
   return { held, gone, faults: inOrder(faults, files) };
 }
 
-function faultsOf({ file, title, faults }: Found, isHeld: boolean): ManifestFault[] {
-  const stays = isHeld ? '; the last good version stays in force' : '';
+function faultsOf({ file, title, faults }: Found, consequence: string): ManifestFault[] {
   return faults.map(({ line, column, path, message }) => {
-    return { file, line, column, object: title, path, message: `${message}${stays}` };
+    return { file, line, column, object: title, path, message: message + consequence };
   });
 }
 
@@ -88,10 +89,14 @@ function missing(
   return { kept, gone };
 }
 
-function fileFaults({ file, faults }: ManifestFile, kept: ReadonlyMap<string, Held>): readonly ManifestFault[] {
-  const count = [...kept.values()].filter((one) => one.file === file).length;
-  if (count === 0) return faults;
-  return faults.map((fault) => ({ ...fault, message: `${fault.message}; ${count} of its objects stay as they were` }));
+function countsByFile(kept: ReadonlyMap<string, Held>): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { file } of kept.values()) counts.set(file, (counts.get(file) ?? 0) + 1);
+  return counts;
+}
+
+function stays(count: number | undefined): string {
+  return count === undefined ? '' : `; what is missing of the file stays as it was (objects: ${count})`;
 }
 
 /** By file, then line, as an editor would walk through them. */

@@ -1,13 +1,26 @@
 /**
  * Owns turning a parsed YAML document into plain JSON values, with bounds that hold whatever the document.
  *
- *   yaml's node tree -> jsonOf -> value | YamlFault with its offset
+ *   text -> parseYaml (depth) -> yaml's node tree -> jsonOf (aliases) -> value | YamlFault with its offset
  *
  * The library's own `toJS` is not used: here a repeated key costs no quadratic search, aliases are charged for all they
  * stand for (also in `<<`), keys are text, and no key reaches a prototype.
  */
-import { isAlias, isMap, isScalar, isSeq, type Node, type Pair, type YAMLMap } from 'yaml';
-import { quote } from '../objects/fault.js';
+import {
+  Composer,
+  type CST,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  type LineCounter,
+  type Node,
+  type Pair,
+  Parser,
+  type YAMLMap,
+} from 'yaml';
+import { printable, quote } from '../objects/fault.js';
 
 /** Objects of Kubernetes nest about 20 deep, schemas in CustomResourceDefinitions somewhat more. */
 export const MAX_DEPTH = 200;
@@ -24,6 +37,34 @@ export class YamlFault extends Error {
   }
 }
 
+const OPTIONS = { schema: 'core', resolveKnownTags: false, uniqueKeys: false, logLevel: 'silent' } as const;
+
+/** The node tree of the one document in `text`; throws YamlFault where it is none. */
+export function parseYaml(text: string, lines: LineCounter): Node | null {
+  const composer = new Composer(OPTIONS);
+  const [document] = composer.compose(tokensOf(text, lines), true, text.length);
+  const error = document?.errors[0];
+  if (error !== undefined) throw new YamlFault(error.pos[0], `expected YAML: ${printable(error.message)}`);
+  return document?.contents ?? null;
+}
+
+/**
+ * The library's parser keeps what is open in a list, so that any depth is safe there. Its composer recurses: it must not even
+ * begin, because V8 aborts the process where it has to compile a regular expression at the end of the stack.
+ */
+function* tokensOf(text: string, lines: LineCounter): Generator<CST.Token, void> {
+  const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
+  const tokens: CST.Token[] = [];
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const token of parser.next(lexeme)) tokens.push(token);
+    if (parser.stack.length > MAX_DEPTH)
+      throw new YamlFault(parser.offset, `expected at most ${MAX_DEPTH} levels, got more`);
+  }
+  for (const token of parser.end()) tokens.push(token);
+  yield* tokens;
+}
+
 interface Anchored {
   readonly value: unknown;
   readonly size: number;
@@ -38,18 +79,13 @@ interface State {
 
 /** Throws YamlFault. */
 export function jsonOf(root: Node | null): unknown {
-  return nodeValue(root, { anchors: new Map(), values: 0, aliased: 0 }, 0);
+  return nodeValue(root, { anchors: new Map(), values: 0, aliased: 0 });
 }
 
-function nodeValue(node: unknown, state: State, depth: number): unknown {
+function nodeValue(node: unknown, state: State): unknown {
   const before = state.values++;
   if (isAlias(node)) return aliased(node.source, offsetOf(node), state);
-  if (depth > MAX_DEPTH) throw new YamlFault(offsetOf(node), `expected at most ${MAX_DEPTH} levels, got more`);
-  const value = isMap(node)
-    ? mapOf(node, state, depth)
-    : isSeq(node)
-      ? seqOf(node.items, state, depth)
-      : scalarOf(node);
+  const value = isMap(node) ? mapOf(node, state) : isSeq(node) ? seqOf(node.items, state) : scalarOf(node);
   const anchor = isMap(node) || isSeq(node) || isScalar(node) ? node.anchor : undefined;
   if (anchor !== undefined) state.anchors.set(anchor, { value, size: state.values - before });
   return value;
@@ -67,16 +103,16 @@ function aliased(source: string, offset: number, state: State): unknown {
   return anchored.value;
 }
 
-function seqOf(nodes: readonly unknown[], state: State, depth: number): unknown[] {
-  return nodes.map((node) => nodeValue(node, state, depth + 1));
+function seqOf(nodes: readonly unknown[], state: State): unknown[] {
+  return nodes.map((node) => nodeValue(node, state));
 }
 
-function mapOf(node: YAMLMap, state: State, depth: number): Record<string, unknown> {
+function mapOf(node: YAMLMap, state: State): Record<string, unknown> {
   const object: Record<string, unknown> = {};
   const merged: unknown[] = [];
   for (const pair of node.items) {
     const key = keyOf(pair);
-    const value = nodeValue(pair.value, state, depth + 1);
+    const value = nodeValue(pair.value, state);
     if (key === '<<' && isScalar(pair.key) && pair.key.type === 'PLAIN') merged.push(value);
     else if (Object.hasOwn(object, key))
       throw new YamlFault(offsetOf(pair.key), `expected ${quote(key)} once, got it again`);

@@ -27,7 +27,7 @@ function acrossClusterIps(spec: unknown): Fault[] {
   }
   if (all.length > 2)
     faults.push({ path, message: `expected at most one address a family, got ${all.length} addresses` });
-  const [one, two] = all.map(canonical);
+  const [one, two] = all.map((ip) => (ip === 'None' ? undefined : canonical(ip)));
   if (one !== undefined && two !== undefined && familyOf(one) === familyOf(two)) {
     faults.push(fault([...path, 1], `an address of another family than ${one}`, all[1]));
   }
