@@ -51,8 +51,16 @@ const SOURCES = {
     ['Sources', '<url>', 'address of the API server, over that of --kubeconfig; not in this version'],
     textParser('an address such as https://192.0.2.1:6443'),
   ),
-  'kube-api-qps': number(['Sources', '<number>', 'requests a second to the API server'], numberParser(-1, 100_000), 5),
-  'kube-api-burst': number(['Sources', '<count>', 'requests at once to the API server'], integerParser(0, 100_000), 10),
+  'kube-api-qps': number(
+    ['Sources', '<number>', 'requests a second to the API server; not in this version'],
+    numberParser(-1, 100_000),
+    5,
+  ),
+  'kube-api-burst': number(
+    ['Sources', '<count>', 'requests at once to the API server; not in this version'],
+    integerParser(0, 100_000),
+    10,
+  ),
   'config-sync-period': duration('Sources', 'manifests are read again at least this often', 900_000),
   'hostname-override': optionalFlag(
     ['Sources', '<name>', 'the name of the Node this runs on'],
@@ -97,7 +105,6 @@ const REDIRECTS = {
     DEFAULT_PROXY_PORT_RANGE,
     formatPortRange(DEFAULT_PROXY_PORT_RANGE),
   ),
-  'cluster-cidr': commaFlag(['Redirects', '<cidrs>', 'addresses of the pods of the cluster'], parseCidrs, 'none'),
   'iptables-sync-period': duration('Redirects', 'rules that somebody else changed are repaired this often', 30_000),
   'iptables-min-sync-period': duration(
     'Redirects',
@@ -208,6 +215,11 @@ const COMPATIBILITY = {
     ['Compatibility', '<score>', 'OOM score of this process, where it may set one'],
     integerParser(-1_000, 1_000),
     -999,
+  ),
+  'cluster-cidr': commaFlag(
+    ['Compatibility', '<cidrs>', 'addresses of the pods of the cluster; checked, and without effect'],
+    parseCidrs,
+    'none',
   ),
   'feature-gates': valueFlag(
     ['Compatibility', '<gates>', 'A=true,B=false; checked, and without effect'],

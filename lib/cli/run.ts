@@ -3,6 +3,7 @@
  *
  *   Options -> Daemon.start -> SIGHUP: reload -> SIGTERM, SIGINT: Daemon.stop -> exit code
  */
+import { writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Log } from '../config/log.js';
 import type { Options } from '../config/options.js';
@@ -30,6 +31,7 @@ export async function run(options: Options, ignoredFlags: readonly string[]): Pr
   dieOfUncaughtFailures(log);
   log.info('starting kproxy-us', { version: packageVersion(), node: options.nodeName, pid: process.pid });
   warnOfUnused(options, ignoredFlags, log);
+  setOomScore(options.oomScoreAdj, log);
   const { Daemon } = await import('../daemon.js');
   const code = await serve(new Daemon(options, log), log);
   log.close();
@@ -115,6 +117,16 @@ export function dieOfUncaughtFailures(log: Log): void {
   };
   process.on('uncaughtException', die('ending after an uncaught exception'));
   process.on('unhandledRejection', die('ending after an unhandled rejection'));
+}
+
+/** To go below its present score a process needs CAP_SYS_RESOURCE; kube-proxy too goes on without. */
+function setOomScore(score: number | undefined, log: Log): void {
+  if (score === undefined) return;
+  try {
+    writeFileSync('/proc/self/oom_score_adj', `${score}`);
+  } catch (err) {
+    log.debug('cannot set the OOM score', { score, err });
+  }
 }
 
 /** One line for all flags that were given and do nothing. */

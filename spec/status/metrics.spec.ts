@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { Health } from '../../lib/status/health.js';
 import { Metrics } from '../../lib/status/metrics.js';
+import { ROOT } from '../support/proxy.js';
 import { FakeSources, listenerStats } from './fake-sources.js';
 
 function fakeMetrics() {
@@ -24,6 +27,18 @@ const WEB = 'namespace="default",service="web",port="http",protocol="TCP"';
 const DNS = 'namespace="kube-system",service="dns",port="",protocol="UDP"';
 const web = { namespace: 'default', service: 'web', port: 'http', protocol: 'TCP' } as const;
 const dns = { namespace: 'kube-system', service: 'dns', port: '', protocol: 'UDP' } as const;
+
+describe('docs/metrics.md', () => {
+  it('lists every metric of kube-proxy and of ours, with its type, and no other', async () => {
+    const { metrics, sources } = fakeMetrics();
+    sources.stats = { ...sources.stats, listeners: [listenerStats({ servicePort: web, outcomes: { closed: 1 } })] };
+    const types = [...(await metrics.scrape()).matchAll(/^# TYPE (kubeproxy_\S+|kproxy_us_\S+) (\S+)$/gm)];
+    const doc = readFileSync(join(ROOT, 'docs/metrics.md'), 'utf8');
+    const rows = [...doc.matchAll(/^\| `(\w+)` \| (\w+) \|/gm)];
+    const named = (found: RegExpMatchArray[]) => found.map(([, name, type]) => `${name} ${type}`).toSorted();
+    expect(named(rows)).to.deep.equal(named(types));
+  });
+});
 
 describe('metrics', () => {
   it("bear kube-proxy's names (H4)", async () => {
