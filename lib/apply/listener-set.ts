@@ -62,6 +62,11 @@ export class ListenerSet {
     return { host: state.planned.at.host, port: state.port };
   }
 
+  /** What a listener was last asked to be. */
+  plannedOf(key: string): PlannedListener | undefined {
+    return this.#states.get(key)?.planned;
+  }
+
   /** Keeps a redirect port for a listener that is opened next: one that rules of an earlier process lead to (rule Y7). */
   reserve(planned: PlannedListener, port: number): void {
     if (this.#states.has(planned.key) || this.#reserved.has(planned.key)) return;

@@ -9,6 +9,7 @@ import type { Log } from '../config/log.js';
 import type { Clock } from '../model/clock.js';
 import { type FrontendKey, frontendKey } from '../model/frontend.js';
 import type { ObjectKey, Service } from '../model/objects.js';
+import { serviceKeyOf } from '../model/service-port.js';
 import { Claims } from '../plan/claims.js';
 import { type Changes, diffPlans, missingBackends } from '../plan/diff.js';
 import {
@@ -89,6 +90,12 @@ export class Reconciler {
 
   get status(): SyncStatus {
     return this.#report;
+  }
+
+  /** What clients dial to reach a listener: its redirected frontends; a node port has none. */
+  frontendsOf(listener: PlannedListener): readonly FrontendKey[] {
+    const redirects = this.#applied.get(serviceKeyOf(listener.servicePort))?.plan.redirects ?? [];
+    return redirects.filter(({ to }) => to === listener.key).map(({ frontend }) => frontendKey(frontend));
   }
 
   /** Follows the store; nothing is applied before it is synced (rule Y1). */
