@@ -68,12 +68,16 @@ class Demo implements Served {
 
   async #service(name: string, protocol: 'TCP' | 'UDP', wishedPort: number): Promise<DemoService> {
     const kind = protocol === 'TCP' ? 'http' : 'udp';
+    const running = new Set<string>();
     const onEnd = (ended: string) => {
-      process.stdout.write(`(${ended} is gone; the other one of ${name} serves everybody now)\n`);
+      running.delete(ended);
+      const [left] = running;
+      process.stdout.write(`(${ended} is gone: ${left ?? 'nobody'} serves ${name} now)\n`);
     };
     const start = async (number: number) => {
       const backend = await DemoBackend.start(kind, `${name}-${number}`, onEnd);
       this.#backends.push(backend);
+      running.add(backend.name);
       return backend;
     };
     const backends = await Promise.all([start(1), start(2)]);
