@@ -30,7 +30,7 @@ describe('bad input costs what is bad alone (C1, C2)', function () {
       serviceManifest({ name: 'zero', clusterIPs: ['10.96.2.3'], ports: [{ port: 0 }] }),
     ]);
     await manifests.write('d-same-port.json', [serviceManifest(second), sliceManifest('second', pod, TARGETS)]);
-    await manifests.write('e-no-address.json', [sliceManifest('first', ['10.244.1.999'], TARGETS)]);
+    await manifests.write('e-no-address.json', [sliceManifest('third', ['10.244.1.999'], TARGETS)]);
     await manifests.write('f-hostile.json', [
       serviceManifest({ name: HOSTILE, clusterIPs: ['10.96.2.4'], ports: [{ port: 80 }] }),
     ]);
