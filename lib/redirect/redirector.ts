@@ -18,9 +18,25 @@ export type RedirectAction =
   /** Is dropped without a word, where the mode can (rule E6); else refused. */
   | { readonly kind: 'drop' };
 
+/** Clients of a frontend by where they come from. */
+export interface SourceRanges {
+  /** CIDRs of the frontend's family. */
+  readonly cidrs: readonly string[];
+  /** Also the node itself, from whatever address of its own. */
+  readonly node: boolean;
+}
+
 export interface Redirect {
+  /**
+   * The wildcard address of a family stands for every address of the node and goes with `drop` alone: a node port that drops
+   * what comes in from outside (rule E6).
+   */
   readonly frontend: Frontend;
   readonly action: RedirectAction;
+  /** For pods and the node itself, where it is another one (rule E7). */
+  readonly insideAction?: RedirectAction;
+  /** Who may dial it at all; others are dropped (rule E8). Absent: everybody. */
+  readonly allowed?: SourceRanges;
   /** The Service port it serves, `work/saythx-redis:redis/TCP`: for the eyes of an operator. Hostile until validated. */
   readonly owner: string;
 }
