@@ -1,0 +1,35 @@
+/**
+ * Owns the options of relayed TCP sockets (rule T6). Accepted sockets inherit those of the listening one (tcp(7)), which costs no
+ * call per connection.
+ */
+import * as k from '../../sys/constants.js';
+import { openListening, setInt } from '../../sys/socket.js';
+import type { ListenerSpec } from '../engine.js';
+
+/** listen(2): the kernel bounds it by net.core.somaxconn. */
+const BACKLOG = 4096;
+const KEEPALIVE_S = 60;
+/** Probes after the first: TCP_USER_TIMEOUT says when to give up, this only how soon it is noticed. */
+const KEEPALIVE_INTERVAL_S = 10;
+const USER_TIMEOUT_MS = 30_000;
+
+/** Opens a listening socket. Throws `SystemError`. */
+export function openTcpListener({ host }: ListenerSpec, port: number): number {
+  return openListening(host, port, BACKLOG, (fd) =>
+    setInt(fd, k.IPPROTO_TCP, k.TCP_NODELAY, 1) < 0 ? -1 : setLasting(fd),
+  );
+}
+
+/** For a backend's socket that turns out to last. Nagle is turned off by the pump, at the second send. */
+export function setBackendOptions(fd: number): void {
+  setLasting(fd);
+}
+
+function setLasting(fd: number): number {
+  return Math.min(
+    setInt(fd, k.SOL_SOCKET, k.SO_KEEPALIVE, 1),
+    setInt(fd, k.IPPROTO_TCP, k.TCP_KEEPIDLE, KEEPALIVE_S),
+    setInt(fd, k.IPPROTO_TCP, k.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
+    setInt(fd, k.IPPROTO_TCP, k.TCP_USER_TIMEOUT, USER_TIMEOUT_MS),
+  );
+}
