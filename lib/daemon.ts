@@ -113,9 +113,6 @@ export class Daemon {
         log: (level, message, fields) => this.#log[level](message, fields),
         record: (record) => this.#accessLog?.write(record),
       },
-      onDeath: (error) => {
-        throw error;
-      },
     });
     this.#running('relay threads', () => threads.stop(this.#options.drainTimeoutMs));
     await threads.start();

@@ -1,67 +1,55 @@
 /**
- * Owns what passes between the main thread and a relay thread: plain values that a structured clone carries.
+ * Owns what a relay thread and its host say to each other: plain values that can be cloned.
  *
- *   RelayThread -> Call -> worker -> Engine
- *               <- Reply, Event   <-
+ *   host -> Call -> thread -> Answer -> host
+ *   thread -> Ready | Unavailable, then log lines and records, unasked
  */
-import type { EngineChoice } from '../../config/options.js';
-import type { Backend } from '../../model/backend.js';
-import {
-  type ConnectionRecord,
-  type EngineOptions,
-  ListenError,
-  type ListenerKey,
-  type ListenerSpec,
-} from '../engine.js';
+import type { SharedBudget } from '../budget.js';
+import { type ConnectionRecord, type Engine, type EngineEvents, type EngineOptions, ListenError } from '../engine.js';
+import type { EngineName } from './thread-engine.js';
 
-/** What a worker is started with. */
-export interface WorkerStart {
-  readonly engine: EngineChoice;
+export type Method = keyof Engine;
+export type Arguments<M extends Method> = Parameters<Engine[M]>;
+export type Result<M extends Method> = Awaited<ReturnType<Engine[M]>>;
+
+/** `workerData` of a thread. */
+export interface ThreadData {
+  readonly engine: EngineName;
   readonly options: EngineOptions;
+  readonly budget: SharedBudget;
 }
 
-/** One call of the `Engine` interface. */
-export type Call =
-  | { readonly op: 'open'; readonly listener: ListenerSpec; readonly backends: readonly Backend[] }
-  | { readonly op: 'update'; readonly key: ListenerKey; readonly backends: readonly Backend[] }
-  | { readonly op: 'setAffinity'; readonly key: ListenerKey; readonly affinityTimeoutMs: number | undefined }
-  | { readonly op: 'close'; readonly key: ListenerKey; readonly drainMs: number }
-  | { readonly op: 'stats' }
-  | { readonly op: 'stop'; readonly drainMs: number };
+export type Call = {
+  readonly [M in Method]: { readonly id: number; readonly method: M; readonly args: Arguments<M> };
+}[Method];
 
-export interface Request {
-  readonly id: number;
-  readonly call: Call;
+/** Ends the thread at once, connections and all. */
+export type Halt = { readonly method: 'halt' };
+
+/** `code` of a `ListenError`; undefined for any other failure. */
+export interface Failure {
+  readonly code: string | undefined;
+  readonly message: string;
 }
 
-export type FromWorker =
-  /** The engine is made, and takes calls. */
-  | { readonly kind: 'ready'; readonly engine: string }
-  | { readonly kind: 'value'; readonly id: number; readonly value: unknown }
-  | { readonly kind: 'error'; readonly id: number; readonly error: SentError }
-  | {
-      readonly kind: 'log';
-      readonly level: LogLevel;
-      readonly message: string;
-      readonly fields: Record<string, unknown>;
-    }
+export type Answer =
+  | { readonly kind: 'result'; readonly id: number; readonly value: unknown }
+  | { readonly kind: 'failure'; readonly id: number; readonly failure: Failure };
+
+export type FromThread =
+  | Answer
+  /** The engine runs. `wakeFd` is to be written to after every message. */
+  | { readonly kind: 'ready'; readonly wakeFd: number | undefined }
+  /** The engine cannot run here; the thread ends. */
+  | { readonly kind: 'unavailable'; readonly message: string }
+  | { readonly kind: 'log'; readonly line: Parameters<EngineEvents['log']> }
   | { readonly kind: 'record'; readonly record: ConnectionRecord };
 
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
-
-/** A structured clone of an Error loses its class and its own fields. */
-export interface SentError {
-  readonly name: string;
-  readonly message: string;
-  readonly code: string | undefined;
+export function failureOf(error: unknown): Failure {
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: error instanceof ListenError ? error.code : undefined, message };
 }
 
-export function packError(error: unknown): SentError {
-  const { name, message, code }: NodeJS.ErrnoException = error instanceof Error ? error : new Error(String(error));
-  return { name, message, code };
-}
-
-export function unpackError({ name, message, code }: SentError): Error {
-  if (name === 'ListenError') return new ListenError(code ?? 'EINVAL', message);
-  return new Error(`${name}: ${message}`);
+export function errorOf({ code, message }: Failure): Error {
+  return code === undefined ? new Error(message) : new ListenError(code, message);
 }

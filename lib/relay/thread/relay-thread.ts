@@ -1,109 +1,149 @@
 /**
- * Owns one relay thread from the outside: calls that wait for their answers, and its end.
+ * Owns one worker as its host sees it: starts it, calls its engine, notices its end.
  *
- *   Engine method -> call -> worker -> Promise
+ *   call -> postMessage, wake -> worker -> answer -> promise
+ *   the worker ends unasked -> calls under way reject -> died
  */
+import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import type { EngineEvents } from '../engine.js';
-import { type Call, type FromWorker, type Request, unpackError, type WorkerStart } from './messages.js';
+import { type EngineEvents, ListenError } from '../engine.js';
+import {
+  type Arguments,
+  errorOf,
+  type FromThread,
+  type Halt,
+  type Method,
+  type Result,
+  type ThreadData,
+} from './messages.js';
 
-interface Waiting {
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: Error) => void;
+/** An engine cannot run on this machine, or a thread did not start. */
+export class EngineUnavailableError extends Error {
+  override readonly name = 'EngineUnavailableError';
+  readonly code = 'ENGINE_UNAVAILABLE';
 }
 
-/** A thread that does not end by itself this long after it stopped is ended. */
-const END_MS = 1_000;
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+/** A thread that was asked to stop, and has nothing left to do, ends within this time or is ended. */
+const EXIT_GRACE_MS = 2_000;
+/** What an eventfd takes: an integer of 8 bytes. */
+const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);
 
 export class RelayThread {
-  /** The engine in use; '' before `ready`. */
-  engine = '';
   readonly #worker: Worker;
   readonly #events: EngineEvents;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #died: (reason: Error) => void;
+  readonly #pending = new Map<number, Pending>();
   readonly #exited: Promise<void>;
-  #isReady: () => void = () => undefined;
-  #nextId = 1;
+  #lastId = 0;
+  #wakeFd: number | undefined;
+  #failure: Error | undefined;
+  /** Why no call can succeed any more. A ListenError: it is one listener's fault, which is tried again (rule C3). */
+  #gone: ListenError | undefined;
+  #ready = false;
   #stopping = false;
-  #dead: Error | undefined;
 
-  /** `onDeath` is told once when the thread ends without having been asked to. */
-  constructor(start: WorkerStart, events: EngineEvents, onDeath: (error: Error) => void) {
+  /** `died` is called at most once, after `start` has resolved, and never after `stop` or `halt`. */
+  constructor(data: ThreadData, name: string, events: EngineEvents, died: (reason: Error) => void) {
     this.#events = events;
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: start, name: 'relay' });
-    this.#worker.on('message', (message: FromWorker) => this.#receive(message));
-    let failure: Error | undefined;
-    this.#worker.on('error', (error: Error) => {
-      failure = error;
+    this.#died = died;
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data, name });
+    this.#worker.on('error', (error) => {
+      this.#failure = error;
     });
     this.#exited = new Promise((resolve) => {
-      this.#worker.on('exit', (code) => {
-        this.#fail(new Error(`a relay thread ended (exit code ${code})`, { cause: failure }));
+      this.#worker.once('exit', (code) => {
+        this.#ended(new Error(`relay thread ended with code ${code}`, { cause: this.#failure }));
         resolve();
-        if (!this.#stopping && this.#dead !== undefined) onDeath(this.#dead);
       });
     });
   }
 
-  /** Resolves when its engine is made; rejects where it cannot be. */
-  async ready(): Promise<void> {
-    const made = new Promise<void>((resolve) => {
-      this.#isReady = resolve;
+  /** Resolves when the engine runs. Rejects with `EngineUnavailableError`. */
+  async start(): Promise<void> {
+    const unavailable = await new Promise<string | undefined>((resolve) => {
+      this.#worker.on('message', (message: FromThread) => {
+        if (message.kind === 'ready') {
+          this.#wakeFd = message.wakeFd;
+          resolve(undefined);
+        } else if (message.kind === 'unavailable') resolve(message.message);
+        else this.#receive(message);
+      });
+      void this.#exited.then(() => resolve('its thread ended'));
     });
-    const ended = this.#exited.then(() => Promise.reject(this.#dead));
-    ended.catch(() => undefined);
-    await Promise.race([made, ended]);
-  }
-
-  async call<T>(call: Call): Promise<T> {
-    if (this.#dead !== undefined) throw this.#dead;
-    const id = this.#nextId++;
-    const request: Request = { id, call };
-    const answer = new Promise<unknown>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
-    this.#worker.postMessage(request);
-    return (await answer) as T;
-  }
-
-  /** Ends the thread when its connections have ended, or `drainMs` is over. */
-  async stop(drainMs: number): Promise<void> {
-    if (this.#stopping || this.#dead !== undefined) return this.#exited;
+    if (unavailable === undefined) {
+      this.#ready = true;
+      return;
+    }
     this.#stopping = true;
-    await this.call({ op: 'stop', drainMs });
-    const timer = setTimeout(() => void this.#worker.terminate(), END_MS);
-    await this.#exited;
-    clearTimeout(timer);
+    await this.#worker.terminate();
+    throw new EngineUnavailableError(unavailable, { cause: this.#failure });
   }
 
-  #receive(message: FromWorker): void {
+  call<M extends Method>(method: M, ...args: Arguments<M>): Promise<Result<M>> {
+    return new Promise<unknown>((resolve, reject) => {
+      if (this.#gone !== undefined) {
+        reject(this.#gone);
+        return;
+      }
+      this.#lastId += 1;
+      this.#pending.set(this.#lastId, { resolve, reject });
+      this.#post({ id: this.#lastId, method, args });
+    }) as Promise<Result<M>>;
+  }
+
+  /** Stops the engine, then the thread. */
+  async stop(drainMs: number): Promise<void> {
+    this.#stopping = true;
+    await this.call('stop', drainMs).catch(() => undefined);
+    const late = setTimeout(() => void this.#worker.terminate(), EXIT_GRACE_MS);
+    await this.#exited;
+    clearTimeout(late);
+  }
+
+  /** For the end of the process, which would wait for a thread that is blocked. */
+  halt(): void {
+    this.#stopping = true;
+    this.#post({ method: 'halt' });
+  }
+
+  #post(message: Halt | { readonly id: number; readonly method: Method; readonly args: readonly unknown[] }): void {
+    this.#worker.postMessage(message);
+    if (this.#wakeFd !== undefined) writeSync(this.#wakeFd, ONE);
+  }
+
+  #receive(message: FromThread): void {
     switch (message.kind) {
-      case 'ready':
-        this.engine = message.engine;
-        this.#isReady();
-        return;
       case 'log':
-        this.#events.log(message.level, message.message, message.fields);
-        return;
+        this.#events.log(...message.line);
+        break;
       case 'record':
         this.#events.record(message.record);
-        return;
-      case 'value':
-        this.#take(message.id)?.resolve(message.value);
-        return;
-      case 'error':
-        this.#take(message.id)?.reject(unpackError(message.error));
-        return;
+        break;
+      case 'result':
+        this.#settle(message.id)?.resolve(message.value);
+        break;
+      case 'failure':
+        this.#settle(message.id)?.reject(errorOf(message.failure));
+        break;
     }
   }
 
-  #take(id: number): Waiting | undefined {
-    const waiting = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    return waiting;
+  #settle(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    return pending;
   }
 
-  #fail(error: Error): void {
-    this.#dead = error;
-    for (const { reject } of this.#waiting.values()) reject(error);
-    this.#waiting.clear();
+  #ended(reason: Error): void {
+    this.#wakeFd = undefined;
+    this.#gone = new ListenError('EPIPE', 'its relay thread ended', { cause: reason });
+    for (const { reject } of this.#pending.values()) reject(this.#gone);
+    this.#pending.clear();
+    if (this.#ready && !this.#stopping) this.#died(reason);
   }
 }

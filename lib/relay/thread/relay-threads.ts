@@ -1,94 +1,133 @@
 /**
- * Owns the relay threads as one engine: each Service port belongs to exactly one of them, so that its turn is strict and its
- * affinity is one table.
+ * Owns the relay threads: `Engine` for the main thread, over the engines of N workers.
  *
- *   reconciler -> RelayThreads -> hash of the Service port -> RelayThread -> Engine
+ *   open(listener) -> thread of its Service port -> worker -> engine
+ *
+ * A Service port belongs to one thread by a hash of its key, so its turn and its affinity are one (rules B1, B2). A thread that
+ * dies takes its connections along; a new one opens its listeners again on the ports they had.
  */
 import type { EngineChoice } from '../../config/options.js';
 import type { Backend } from '../../model/backend.js';
-import { type ServicePortName, servicePortKey } from '../../model/service-port.js';
-import type { Bound, Engine, EngineEvents, EngineOptions, EngineStats, ListenerKey, ListenerSpec } from '../engine.js';
-import { RelayThread } from './relay-thread.js';
+import { servicePortKey } from '../../model/service-port.js';
+import { sharedBudget } from '../budget.js';
+import type { ListenerKey, ListenerSpec } from '../engine.js';
+import {
+  type Bound,
+  type Engine,
+  type EngineEvents,
+  type EngineOptions,
+  type EngineStats,
+  ListenError,
+} from '../engine.js';
+import { EngineUnavailableError } from './relay-thread.js';
+import { Shard } from './shard.js';
+import type { EngineName } from './thread-engine.js';
 
 export interface RelayThreadsOptions {
   /** At least 1. */
   readonly threads: number;
   readonly engine: EngineChoice;
-  /** `maxConnections` is divided among the threads. */
   readonly options: EngineOptions;
   readonly events: EngineEvents;
-  /**
-   * Told when a thread dies by itself: a fault of this program. Its connections are lost and what it served is not known here, so the
-   * process had better end and be started anew by its supervisor; its rules and their ports are taken over then (rule Y7).
-   */
-  readonly onDeath: (error: Error) => void;
 }
 
 export class RelayThreads implements Engine {
-  readonly #threads: readonly RelayThread[];
-  readonly #byListener = new Map<ListenerKey, RelayThread>();
+  readonly #options: RelayThreadsOptions;
+  readonly #shards: Shard[] = [];
+  readonly #shardOf = new Map<ListenerKey, Shard>();
+  readonly #halt = (): void => {
+    for (const shard of this.#shards) shard.halt();
+  };
 
-  constructor({ threads, engine, options, events, onDeath }: RelayThreadsOptions) {
-    const share = { ...options, maxConnections: Math.ceil(options.maxConnections / threads) };
-    this.#threads = Array.from({ length: threads }, () => new RelayThread({ engine, options: share }, events, onDeath));
+  constructor(options: RelayThreadsOptions) {
+    this.#options = options;
   }
 
-  /** Resolves when every thread takes calls. */
+  /** Resolves when all engines run. Rejects with `EngineUnavailableError`, all threads ended. */
   async start(): Promise<void> {
-    await Promise.all(this.#threads.map((thread) => thread.ready()));
+    const { engine, events } = this.#options;
+    process.once('exit', this.#halt);
+    if (engine !== 'auto') {
+      await this.#startAll(engine);
+      return;
+    }
+    try {
+      await this.#startAll('native');
+    } catch (error) {
+      if (!(error instanceof EngineUnavailableError)) throw error;
+      events.log('info', 'the native engine cannot run here, the portable one is used', { reason: error.message });
+      await this.#startAll('portable');
+    }
   }
 
-  async open(listener: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
-    const thread = this.#threadFor(listener.servicePort);
-    const bound = await thread.call<Bound>({ op: 'open', listener, backends });
-    this.#byListener.set(listener.key, thread);
-    return bound;
+  async #startAll(engine: EngineName): Promise<void> {
+    const { threads, options, events } = this.#options;
+    const budget = sharedBudget(options.maxConnections, threads);
+    for (let slot = 0; slot < threads; slot++) {
+      this.#shards.push(new Shard({ engine, options, budget: { ...budget, slot } }, events));
+    }
+    const started = await Promise.allSettled(this.#shards.map((shard) => shard.start()));
+    const failed = started.find((result) => result.status === 'rejected');
+    if (failed === undefined) return;
+    await Promise.all(this.#shards.splice(0).map((shard) => shard.stop(0)));
+    throw failed.reason;
+  }
+
+  async open(spec: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
+    if (this.#shardOf.has(spec.key)) throw new ListenError('EINVAL', `listener ${spec.key} is open already`);
+    const shard = this.#shards[hash(servicePortKey(spec.servicePort)) % this.#shards.length];
+    if (shard === undefined) throw new ListenError('EINVAL', 'the relay threads do not run');
+    this.#shardOf.set(spec.key, shard);
+    try {
+      return await shard.open(spec, backends);
+    } catch (error) {
+      this.#shardOf.delete(spec.key);
+      throw error;
+    }
   }
 
   async update(key: ListenerKey, backends: readonly Backend[]): Promise<Bound> {
-    return this.#threadOf(key).call<Bound>({ op: 'update', key, backends });
+    return this.#known(key).update(key, backends);
   }
 
   async setAffinity(key: ListenerKey, affinityTimeoutMs: number | undefined): Promise<void> {
-    await this.#threadOf(key).call({ op: 'setAffinity', key, affinityTimeoutMs });
+    await this.#known(key).setAffinity(key, affinityTimeoutMs);
   }
 
   async close(key: ListenerKey, drainMs: number): Promise<void> {
-    const thread = this.#byListener.get(key);
-    this.#byListener.delete(key);
-    await thread?.call({ op: 'close', key, drainMs });
+    const shard = this.#shardOf.get(key);
+    this.#shardOf.delete(key);
+    await shard?.close(key, drainMs);
   }
 
+  /** Of the threads that run. */
   async stats(): Promise<EngineStats> {
-    const all = await Promise.all(this.#threads.map((thread) => thread.call<EngineStats>({ op: 'stats' })));
+    const all = (await Promise.all(this.#shards.map((shard) => shard.stats()))).filter((stats) => stats !== undefined);
     return {
-      engine: this.#threads[0]?.engine ?? '',
+      engine: all[0]?.engine ?? 'none',
       listeners: all.flatMap(({ listeners }) => listeners),
       draining: all.reduce((sum, { draining }) => sum + draining, 0),
       acceptPauses: all.reduce((sum, { acceptPauses }) => sum + acceptPauses, 0),
     };
   }
 
+  /** Ends the threads too. A second call, with less time, hurries the first. */
   async stop(drainMs: number): Promise<void> {
-    await Promise.all(this.#threads.map((thread) => thread.stop(drainMs)));
+    await Promise.all(this.#shards.map((shard) => shard.stop(drainMs)));
+    this.#shardOf.clear();
+    process.off('exit', this.#halt);
   }
 
-  #threadOf(key: ListenerKey): RelayThread {
-    const thread = this.#byListener.get(key);
-    if (thread === undefined) throw new Error(`no listener is open as ${key}`);
-    return thread;
-  }
-
-  #threadFor(servicePort: ServicePortName): RelayThread {
-    const thread = this.#threads[hash(servicePortKey(servicePort)) % this.#threads.length];
-    if (thread === undefined) throw new Error('there is no relay thread');
-    return thread;
+  #known(key: ListenerKey): Shard {
+    const shard = this.#shardOf.get(key);
+    if (shard === undefined) throw new ListenError('EINVAL', `listener ${key} is not open`);
+    return shard;
   }
 }
 
-/** FNV-1a, 32 bits: spreads short names evenly, the same in every process. */
+/** FNV-1a, 32 bits: the same Service port goes to the same thread in every run. */
 function hash(text: string): number {
   let value = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193);
+  for (let index = 0; index < text.length; index++) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193);
   return value >>> 0;
 }

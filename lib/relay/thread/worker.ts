@@ -1,53 +1,69 @@
 /**
- * Owns one relay thread from the inside: makes its engine and answers calls.
+ * Owns one relay thread from inside: makes the engine, answers the calls of the host.
  *
- *   parentPort -> Request -> Engine -> value | error -> parentPort
+ *   Call -> engine -> Answer
+ *   events.log, events.record -> host
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { createEngine } from '../create.js';
-import type { Engine } from '../engine.js';
-import { type Call, type FromWorker, packError, type Request, type WorkerStart } from './messages.js';
+import { errorText } from '../../config/error-text.js';
+import { ConnectionBudget } from '../budget.js';
+import type { Engine, EngineEvents } from '../engine.js';
+import { type Call, type FromThread, failureOf, type Halt, type ThreadData } from './messages.js';
+import { loadEngine } from './thread-engine.js';
 
-if (parentPort === null) throw new Error('worker.js runs in a relay thread only');
-const port = parentPort;
-const { engine: choice, options } = workerData as WorkerStart;
+const host = parentPort;
+if (host === null) throw new Error('a relay thread is started by RelayThreads');
+const post = (message: FromThread): void => host.postMessage(message);
 
-const engine = await createEngine(choice, options, {
-  log: (level, message, fields) => send({ kind: 'log', level, message, fields }),
-  record: (record) => send({ kind: 'record', record }),
-});
+const events: EngineEvents = {
+  log: (level, message, fields) => post({ kind: 'log', line: [level, message, plain(fields)] }),
+  record: (record) => post({ kind: 'record', record }),
+};
 
-port.on('message', (request: Request) => void answer(request));
-const { engine: name } = await engine.stats();
-send({ kind: 'ready', engine: name });
+const { engine: name, options, budget } = workerData as ThreadData;
+try {
+  const create = await loadEngine(name);
+  const engine = await create(options, events, { budget: new ConnectionBudget(budget) });
+  host.on('message', (message: Call | Halt) => {
+    if (message.method === 'halt') process.exit();
+    else void answer(engine, message);
+  });
+  engine.start?.();
+  post({ kind: 'ready', wakeFd: engine.wakeFd });
+} catch (error) {
+  post({ kind: 'unavailable', message: errorText(error) });
+}
 
-async function answer({ id, call }: Request): Promise<void> {
+async function answer(engine: Engine, call: Call): Promise<void> {
   try {
-    send({ kind: 'value', id, value: await perform(engine, call) });
+    post({ kind: 'result', id: call.id, value: await run(engine, call) });
   } catch (error) {
-    send({ kind: 'error', id, error: packError(error) });
+    post({ kind: 'failure', id: call.id, failure: failureOf(error) });
   }
-  // Nothing holds the thread any more: it ends by itself.
-  if (call.op === 'stop') port.close();
+  // Nothing else keeps the thread alive: it ends by itself.
+  if (call.method === 'stop') host?.close();
 }
 
-function perform(to: Engine, call: Call): Promise<unknown> {
-  switch (call.op) {
+function run(engine: Engine, call: Call): Promise<unknown> {
+  switch (call.method) {
     case 'open':
-      return to.open(call.listener, call.backends);
+      return engine.open(...call.args);
     case 'update':
-      return to.update(call.key, call.backends);
+      return engine.update(...call.args);
     case 'setAffinity':
-      return to.setAffinity(call.key, call.affinityTimeoutMs);
+      return engine.setAffinity(...call.args);
     case 'close':
-      return to.close(call.key, call.drainMs);
+      return engine.close(...call.args);
     case 'stats':
-      return to.stats();
+      return engine.stats();
     case 'stop':
-      return to.stop(call.drainMs);
+      return engine.stop(...call.args);
   }
 }
 
-function send(message: FromWorker): void {
-  port.postMessage(message);
+/** An error crosses as its text: cloning would drop its code and causes, and may throw. */
+function plain(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, value instanceof Error ? errorText(value) : value]),
+  );
 }
