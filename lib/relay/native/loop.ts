@@ -7,7 +7,7 @@
  */
 import { EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN } from '../../sys/constants.js';
 import { Epoll } from '../../sys/epoll.js';
-import { close, eventfd, must, read } from '../../sys/libc.js';
+import { eventfd, must, read } from '../../sys/libc.js';
 import { Memory } from '../../sys/memory.js';
 
 /** A part's descriptors carry its number in the upper bits of their id; 28 bits are left for its own index. */
@@ -35,7 +35,10 @@ export interface Part {
 export class Loop {
   /** Of the current turn; monotonic. One clock read serves a whole batch. */
   nowMs = performance.now();
-  /** eventfd(2): 8 bytes written to it end the wait. */
+  /**
+   * eventfd(2): 8 bytes written to it end the wait. It stays open: the host may still write to it after `stop`, and must not hit a
+   * descriptor that has taken its number. The host closes it when the thread has ended.
+   */
   readonly wakeFd: number;
   readonly #epoll = new Epoll(MAX_EVENTS);
   readonly #ready: Ready[] = [];
@@ -75,12 +78,11 @@ export class Loop {
     setImmediate(this.#turns);
   }
 
-  /** Ends the turns and closes the descriptors of the loop. Call it from outside a turn. */
+  /** Ends the turns. Call it from outside a turn. */
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#epoll.close();
-    close(this.wakeFd);
   }
 
   readonly #turns = (): void => {
