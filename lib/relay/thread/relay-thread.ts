@@ -4,7 +4,7 @@
  *   call -> postMessage, wake -> worker -> answer -> promise
  *   the worker ends unasked -> calls under way reject -> died
  */
-import { writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { type EngineEvents, ListenError } from '../engine.js';
 import {
@@ -140,6 +140,8 @@ export class RelayThread {
   }
 
   #ended(reason: Error): void {
+    // Closed here and not in the thread: a call after its end must not write to whatever has taken the number.
+    if (this.#wakeFd !== undefined) closeSync(this.#wakeFd);
     this.#wakeFd = undefined;
     this.#gone = new ListenError('EPIPE', 'its relay thread ended', { cause: reason });
     for (const { reject } of this.#pending.values()) reject(this.#gone);
