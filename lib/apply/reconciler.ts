@@ -12,17 +12,18 @@ import type { ObjectKey, Service } from '../model/objects.js';
 import { serviceKeyOf } from '../model/service-port.js';
 import { Claims } from '../plan/claims.js';
 import { type Changes, diffPlans, missingBackends } from '../plan/diff.js';
+import { planService } from '../plan/plan-service.js';
 import {
+  type Destination,
   emptyPlan,
   isOurs,
   type PlannedListener,
   type PlannedRedirect,
-  planService,
   resourcesOf,
   type ServicePlan,
   type View,
 } from '../plan/service-plan.js';
-import type { Redirect, Redirector } from '../redirect/redirector.js';
+import type { Redirect, RedirectAction, Redirector } from '../redirect/redirector.js';
 import type { ChangeKind, ObjectStore } from '../source/store.js';
 import { type Dirty, DirtyServices } from './dirty-services.js';
 import type { ListenerSet } from './listener-set.js';
@@ -95,7 +96,10 @@ export class Reconciler {
   /** What clients dial to reach a listener: its redirected frontends; a node port has none. */
   frontendsOf(listener: PlannedListener): readonly FrontendKey[] {
     const redirects = this.#applied.get(serviceKeyOf(listener.servicePort))?.plan.redirects ?? [];
-    return redirects.filter(({ to }) => to === listener.key).map(({ frontend }) => frontendKey(frontend));
+    const leads = (to: Destination | undefined) => to?.kind === 'listener' && to.key === listener.key;
+    return redirects
+      .filter(({ to, inside }) => leads(to) || leads(inside))
+      .map(({ frontend }) => frontendKey(frontend));
   }
 
   /** Follows the store; nothing is applied before it is synced (rule Y1). */
@@ -218,7 +222,7 @@ export class Reconciler {
     if (formerPorts === undefined || formerPorts.size === 0) return;
     for (const { frontend, to } of after.redirects) {
       const port = formerPorts.get(frontendKey(frontend));
-      const planned = changes.open.find(({ key }) => key === to);
+      const planned = to.kind === 'listener' ? changes.open.find(({ key }) => key === to.key) : undefined;
       if (port !== undefined && planned !== undefined) listeners.reserve(planned, port);
     }
   }
@@ -239,9 +243,21 @@ export class Reconciler {
     await this.#options.redirector.apply({ set: [...set.values()].map((one) => this.#resolve(one)), remove });
   }
 
-  #resolve({ frontend, owner, to }: PlannedRedirect): Redirect {
-    const place = to === undefined ? undefined : this.#options.listeners.placeOf(to);
-    return { frontend, owner, action: place === undefined ? { kind: 'reject' } : { kind: 'listener', ...place } };
+  #resolve({ frontend, owner, to, inside, allowed }: PlannedRedirect): Redirect {
+    const insideAction = inside === undefined ? {} : { insideAction: this.#actionOf(inside) };
+    return {
+      frontend,
+      owner,
+      action: this.#actionOf(to),
+      ...insideAction,
+      ...(allowed === undefined ? {} : { allowed }),
+    };
+  }
+
+  #actionOf(to: Destination): RedirectAction {
+    if (to.kind !== 'listener') return to;
+    const place = this.#options.listeners.placeOf(to.key);
+    return place === undefined ? { kind: 'reject' } : { kind: 'listener', ...place };
   }
 
   async #shrink(): Promise<void> {

@@ -11,10 +11,12 @@ import { frontendKey } from '../model/frontend.js';
 import type { EndpointSlice, Service } from '../model/objects.js';
 import { servicePortKey } from '../model/service-port.js';
 import { Claims } from '../plan/claims.js';
-import { isOurs, planService, resourcesOf, type ServicePlan, type View } from '../plan/service-plan.js';
+import { planService } from '../plan/plan-service.js';
+import { type Destination, isOurs, resourcesOf, type ServicePlan, type View } from '../plan/service-plan.js';
 import { loadManifests, type Manifests } from '../source/manifests/load-manifests.js';
 import { faultText } from '../source/manifests/manifest-fault.js';
 import { ObjectStore } from '../source/store.js';
+import type { ExitCode } from './exit-code.js';
 import type { FlagValues } from './flag.js';
 import type { CHECK_FLAGS } from './program.js';
 import { type Environment, nodeNameOf } from './run-options.js';
@@ -22,7 +24,7 @@ import { few, table } from './table.js';
 
 export type CheckFlags = FlagValues<typeof CHECK_FLAGS>;
 
-export async function check(paths: readonly string[], flags: CheckFlags, environment: Environment): Promise<0 | 2> {
+export async function check(paths: readonly string[], flags: CheckFlags, environment: Environment): Promise<ExitCode> {
   const manifests = await loadManifests(paths);
   if (manifests.faults.length > 0) {
     process.stderr.write(manifests.faults.map((fault) => `error: ${faultText(fault)}\n`).join(''));
@@ -93,13 +95,18 @@ function nodePortRows({ listeners }: ServicePlan): string[][] {
 
 function redirectRows({ listeners, redirects }: ServicePlan, mode: RedirectMode): string[][] {
   const backendsOf = new Map(listeners.map(({ key, backends }) => [key, backends]));
-  return redirects.map(({ frontend, owner, to }) => {
-    const backends = to === undefined ? [] : (backendsOf.get(to) ?? []);
-    return [owner, frontendKey(frontend), mode, backendsText(backends)];
+  const text = (to: Destination) =>
+    to.kind === 'drop'
+      ? 'none here: clients are dropped'
+      : backendsText(to.kind === 'listener' ? backendsOf.get(to.key) : []);
+  return redirects.map(({ frontend, owner, to, inside, allowed }) => {
+    const ranges = allowed === undefined ? '' : `; only from ${allowed.cidrs.join(' ')}`;
+    const pods = inside === undefined ? '' : `; pods and node: ${text(inside)}`;
+    return [owner, frontendKey(frontend), mode, `${text(to)}${pods}${ranges}`];
   });
 }
 
-function backendsText(backends: readonly Backend[]): string {
+function backendsText(backends: readonly Backend[] = []): string {
   return backends.length === 0 ? 'none: clients are refused' : few(backends.map(backendKey));
 }
 

@@ -14,3 +14,11 @@ export type FrontendKey = string;
 export function frontendKey(frontend: Frontend): FrontendKey {
   return `${hostPort(frontend.address, frontend.port)}/${frontend.protocol}`;
 }
+
+/** Clients of a frontend by where they come from (rule E8). */
+export interface SourceRanges {
+  /** CIDRs of the frontend's family. */
+  readonly cidrs: readonly string[];
+  /** Also the node itself, from whatever address of its own. */
+  readonly node: boolean;
+}

@@ -32,6 +32,10 @@ export interface Service {
   readonly externalIPs: readonly Ip[];
   /** LB ingress addresses with ipMode VIP (rule E9). */
   readonly loadBalancerIPs: readonly Ip[];
+  /** CIDRs of either family that LB IPs may be dialled from; empty: any (rule E8). */
+  readonly loadBalancerSourceRanges: readonly string[];
+  /** Where external load balancers ask for local endpoints (rule H1), or undefined. */
+  readonly healthCheckNodePort: number | undefined;
   /** `service.kubernetes.io/service-proxy-name`, or undefined. */
   readonly proxyName: string | undefined;
   /** RFC 3339 as in the object; '' where there is none. The older of two claimants keeps a port (rule C2). */
@@ -81,4 +85,8 @@ export interface Node {
   /** Label `topology.kubernetes.io/zone`. */
   readonly zone: string | undefined;
   readonly internalIPs: readonly Ip[];
+  /** CIDRs of the pods on it; empty where nobody assigns them. */
+  readonly podCIDRs: readonly string[];
+  /** False while it is being deleted, or tainted `ToBeDeletedByClusterAutoscaler` (rule H2). */
+  readonly eligible: boolean;
 }

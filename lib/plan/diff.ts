@@ -3,6 +3,7 @@
  *
  *   ServicePlan before, ServicePlan after -> diffPlans -> Changes -> reconciler
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Backend } from '../model/backend.js';
 import { type FrontendKey, frontendKey } from '../model/frontend.js';
 import type { PlannedListener, PlannedRedirect, ServicePlan } from './service-plan.js';
@@ -35,7 +36,7 @@ export function diffPlans(before: ServicePlan, after: ServicePlan): Changes {
     close: before.listeners.filter(({ key }) => !newListeners.has(key)),
     redirect: after.redirects.filter((redirect) => {
       const old = oldRedirects.get(frontendKey(redirect.frontend));
-      return old === undefined || old.to !== redirect.to || old.owner !== redirect.owner;
+      return old === undefined || !isDeepStrictEqual(old, redirect);
     }),
     unredirect: [...oldRedirects.keys()].filter((key) => !newRedirects.has(key)),
   };

@@ -1,22 +1,21 @@
 /**
- * Owns what one Service needs: listeners with their backends, and redirects that lead to them. Pure.
+ * Owns the vocabulary of plans: what one Service needs of the engine and of the redirects.
  *
- *   Service + slices + View -> planService -> ServicePlan -> diffPlans
+ *   Service + slices + View -> planService -> ServicePlan -> diffPlans -> Changes
  */
-import { familyOf, hostPort, IP_FAMILIES, type Ip, type IpFamily } from '../config/address.js';
+import type { Ip, IpFamily } from '../config/address.js';
 import type { Backend } from '../model/backend.js';
-import { type Endpoint, endpointsOf } from '../model/endpoints.js';
-import { type Frontend, frontendKey } from '../model/frontend.js';
-import type { EndpointSlice, ObjectKey, Protocol, Service, ServicePortSpec, TrafficPolicy } from '../model/objects.js';
-import { type ServicePortKey, type ServicePortName, servicePortKey, servicePortName } from '../model/service-port.js';
-import { type Place, selectEndpoints } from '../model/topology.js';
+import { type Frontend, frontendKey, type SourceRanges } from '../model/frontend.js';
+import type { ObjectKey, Protocol, Service } from '../model/objects.js';
+import type { ServicePortKey, ServicePortName } from '../model/service-port.js';
+import type { Place } from '../model/topology.js';
 
 /** What a plan depends on beside the Service's own objects. */
 export interface View extends Place {
   readonly serviceProxyName: string | undefined;
   /** Addresses node ports listen on in a family; a wildcard address stands for all. */
   readonly nodePortHosts: (family: IpFamily) => readonly Ip[];
-  /** The address redirect listeners of a family bind; undefined: no redirects in it, nothing is opened for its cluster IPs. */
+  /** The address redirect listeners of a family bind; undefined: no redirects in it, nothing is opened for its frontends. */
   readonly redirectHost: (family: IpFamily) => Ip | undefined;
   /** The Service that has this resource: the oldest of those that claim it (rule C2). */
   readonly holderOf: (resource: ResourceKey) => ObjectKey | undefined;
@@ -34,16 +33,33 @@ export interface PlannedListener {
   readonly backends: readonly Backend[];
 }
 
+/** Where a frontend leads: to one of the plan's listeners, or nowhere (rules E5, E6). */
+export type Destination =
+  | { readonly kind: 'listener'; readonly key: string }
+  | { readonly kind: 'reject' }
+  | { readonly kind: 'drop' };
+
 export interface PlannedRedirect {
   readonly frontend: Frontend;
   readonly owner: ServicePortKey;
-  /** Listener key; undefined: clients are refused (rule E5). */
-  readonly to: string | undefined;
+  readonly to: Destination;
+  /** For pods and the node itself, where it is another one (rule E7). */
+  readonly inside?: Destination;
+  /** Who may dial it; absent: everybody (rule E8). */
+  readonly allowed?: SourceRanges;
+}
+
+/** What an external load balancer that asks at `port` is told (rule H1). */
+export interface PlannedHealthCheck {
+  readonly port: number;
+  /** Ready endpoints on this node; of the family that has more. */
+  readonly localEndpoints: number;
 }
 
 export interface ServicePlan {
   readonly listeners: readonly PlannedListener[];
   readonly redirects: readonly PlannedRedirect[];
+  readonly healthCheck: PlannedHealthCheck | undefined;
   /** What of the Service is not served, and why; one sentence each. */
   readonly notes: readonly string[];
   /** Frontend groups with policy Local that have usable endpoints, but none here (metric no_local_endpoints). */
@@ -53,12 +69,17 @@ export interface ServicePlan {
 export const emptyPlan: ServicePlan = {
   listeners: [],
   redirects: [],
+  healthCheck: undefined,
   notes: [],
   noLocal: { internal: 0, external: 0 },
 };
 
-/** What only one Service can have: a frontend, or a node port (`nodePort:31269/TCP`). */
+/** What only one Service can have: a frontend, or a port of the node (`nodePort:31269/TCP`). */
 export type ResourceKey = string;
+
+export function nodePortKey(port: number, protocol: Protocol): ResourceKey {
+  return `nodePort:${port}/${protocol}`;
+}
 
 /** Rule S1: whether we proxy this Service. */
 export function isOurs(service: Service, serviceProxyName: string | undefined): boolean {
@@ -67,117 +88,14 @@ export function isOurs(service: Service, serviceProxyName: string | undefined): 
 
 /** Everything the Service claims for itself, whether or not it gets it. */
 export function resourcesOf(service: Service): readonly ResourceKey[] {
-  const keys: ResourceKey[] = [];
+  const { clusterIPs, externalIPs, loadBalancerIPs, healthCheckNodePort } = service;
+  const addresses = [...clusterIPs, ...externalIPs, ...loadBalancerIPs];
+  const keys: ResourceKey[] = healthCheckNodePort === undefined ? [] : [nodePortKey(healthCheckNodePort, 'TCP')];
   for (const port of service.ports) {
     const { protocol } = port;
     if (protocol === 'SCTP') continue;
-    for (const address of service.clusterIPs) keys.push(frontendKey({ address, port: port.port, protocol }));
+    for (const address of addresses) keys.push(frontendKey({ address, port: port.port, protocol }));
     if (port.nodePort !== undefined) keys.push(nodePortKey(port.nodePort, protocol));
   }
   return keys;
-}
-
-export function planService(service: Service, slices: readonly EndpointSlice[], view: View): ServicePlan {
-  const draft = new Draft(service, slices, view);
-  for (const port of service.ports) {
-    if (port.protocol === 'SCTP') draft.notes.push(`port ${port.port}/SCTP is not supported and is not served`);
-    else draft.planPort(port, port.protocol);
-  }
-  return draft;
-}
-
-/** A plan being written: the ports of one Service add to it one after another. */
-class Draft implements ServicePlan {
-  readonly listeners: PlannedListener[] = [];
-  readonly redirects: PlannedRedirect[] = [];
-  readonly notes: string[] = [];
-  readonly noLocal = { internal: 0, external: 0 };
-
-  readonly #service: Service;
-  readonly #slices: readonly EndpointSlice[];
-  readonly #view: View;
-
-  constructor(service: Service, slices: readonly EndpointSlice[], view: View) {
-    this.#service = service;
-    this.#slices = slices;
-    this.#view = view;
-  }
-
-  planPort(port: ServicePortSpec, protocol: Protocol): void {
-    const name = servicePortName(this.#service, port, protocol);
-    for (const family of IP_FAMILIES) {
-      const clusterIPs = this.#service.clusterIPs.filter((ip) => familyOf(ip) === family);
-      if (!this.#hasFamily(family, clusterIPs.length > 0)) continue;
-      const endpoints = endpointsOf(this.#slices, name2port(name), family, this.#view.nodeName);
-      const frontends = clusterIPs.map((address) => ({ address, port: port.port, protocol }));
-      this.#planInternal(name, family, frontends, endpoints);
-      if (port.nodePort !== undefined) this.#planNodePort(name, family, port.nodePort, endpoints);
-    }
-  }
-
-  /** A Service without cluster IPs (a manifest by hand) has node ports in the families of its slices. */
-  #hasFamily(family: IpFamily, hasClusterIP: boolean): boolean {
-    if (this.#service.clusterIPs.length > 0) return hasClusterIP;
-    return this.#slices.some((slice) => slice.family === family);
-  }
-
-  /** One listener behind all frontends that internalTrafficPolicy governs (rule E3). */
-  #planInternal(
-    name: ServicePortName,
-    family: IpFamily,
-    frontends: readonly Frontend[],
-    endpoints: readonly Endpoint[],
-  ): void {
-    const host = this.#view.redirectHost(family);
-    const ours = host === undefined ? [] : frontends.filter((frontend) => this.#claims(frontendKey(frontend)));
-    if (host === undefined || ours.length === 0) return;
-    const backends = this.#backends(endpoints, this.#service.internalTrafficPolicy, 'internal');
-    const key = `${servicePortKey(name)}@internal/${host}`;
-    this.#listen(key, name, family, { kind: 'redirect', host }, backends);
-    const to = backends.length > 0 ? key : undefined;
-    for (const frontend of ours) this.redirects.push({ frontend, owner: servicePortKey(name), to });
-  }
-
-  #planNodePort(name: ServicePortName, family: IpFamily, port: number, endpoints: readonly Endpoint[]): void {
-    if (!this.#claims(nodePortKey(port, name.protocol))) return;
-    const backends = this.#backends(endpoints, this.#service.externalTrafficPolicy, 'external');
-    for (const host of this.#view.nodePortHosts(family)) {
-      const key = `${servicePortKey(name)}@${hostPort(host, port)}`;
-      this.#listen(key, name, family, { kind: 'nodePort', host, port }, backends);
-    }
-  }
-
-  #listen(
-    key: string,
-    servicePort: ServicePortName,
-    family: IpFamily,
-    at: PlannedListener['at'],
-    backends: readonly Backend[],
-  ): void {
-    const { affinityTimeoutMs } = this.#service;
-    this.listeners.push({ key, servicePort, family, at, affinityTimeoutMs, backends });
-  }
-
-  #claims(resource: ResourceKey): boolean {
-    const holder = this.#view.holderOf(resource);
-    if (holder === this.#service.key) return true;
-    const note = `${resource} is not served: the older Service ${holder ?? '(none)'} has it`;
-    if (!this.notes.includes(note)) this.notes.push(note);
-    return false;
-  }
-
-  #backends(endpoints: readonly Endpoint[], policy: TrafficPolicy, side: 'internal' | 'external'): readonly Backend[] {
-    const selected = selectEndpoints(endpoints, policy, this.#view);
-    const elsewhere = policy === 'Local' && selected.length === 0 && selectEndpoints(endpoints, 'Cluster', this.#view);
-    if (elsewhere !== false && elsewhere.length > 0) this.noLocal[side]++;
-    return selected.map(({ address, port }) => ({ host: address, port }));
-  }
-}
-
-function name2port(name: ServicePortName): { name: string; protocol: Protocol } {
-  return { name: name.port, protocol: name.protocol };
-}
-
-function nodePortKey(port: number, protocol: Protocol): ResourceKey {
-  return `nodePort:${port}/${protocol}`;
 }

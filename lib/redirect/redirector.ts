@@ -4,9 +4,9 @@
  *   reconciler -> RedirectChanges -> Redirector.apply (one atomic batch) -> kernel
  */
 import type { Ip, IpFamily } from '../config/address.js';
-import type { Frontend, FrontendKey } from '../model/frontend.js';
+import type { Frontend, FrontendKey, SourceRanges } from '../model/frontend.js';
 
-export type { Frontend, FrontendKey } from '../model/frontend.js';
+export type { Frontend, FrontendKey, SourceRanges } from '../model/frontend.js';
 export { frontendKey } from '../model/frontend.js';
 
 /** What happens to a packet for the frontend. */
@@ -17,14 +17,6 @@ export type RedirectAction =
   | { readonly kind: 'reject' }
   /** Is dropped without a word, where the mode can (rule E6); else refused. */
   | { readonly kind: 'drop' };
-
-/** Clients of a frontend by where they come from. */
-export interface SourceRanges {
-  /** CIDRs of the frontend's family. */
-  readonly cidrs: readonly string[];
-  /** Also the node itself, from whatever address of its own. */
-  readonly node: boolean;
-}
 
 export interface Redirect {
   /**

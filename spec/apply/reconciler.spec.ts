@@ -127,7 +127,7 @@ describe('Reconciler', () => {
 
   it('runs nothing where a change makes no difference (R1)', async () => {
     const { store, journal, settled, syncs } = await serving();
-    store.setSlice(redisSlice(['10.244.1.11']));
+    store.setSlice(redisSlice(['10.244.1.11', { address: '10.244.1.99', ready: false, serving: false }]));
     await settled();
     expect(syncs.length).to.be.greaterThan(1);
     expect(journal.take()).to.deep.equal([]);

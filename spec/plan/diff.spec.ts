@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { diffPlans, missingBackends } from '../../lib/plan/diff.js';
 import {
+  type Destination,
   emptyPlan,
   type PlannedListener,
   type PlannedRedirect,
@@ -21,7 +22,8 @@ function listener(key: string, hosts: readonly string[], affinityTimeoutMs?: num
 }
 
 function redirect(address: string, to: string | undefined): PlannedRedirect {
-  return { frontend: { address, port: 80, protocol: 'TCP' }, owner: 'work/saythx-redis:redis/TCP', to };
+  const destination: Destination = to === undefined ? { kind: 'reject' } : { kind: 'listener', key: to };
+  return { frontend: { address, port: 80, protocol: 'TCP' }, owner: 'work/saythx-redis:redis/TCP', to: destination };
 }
 
 function plan(listeners: readonly PlannedListener[], redirects: readonly PlannedRedirect[] = []): ServicePlan {

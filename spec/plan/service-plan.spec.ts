@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { Service } from '../../lib/model/objects.js';
-import { isOurs, planService, resourcesOf, type View } from '../../lib/plan/service-plan.js';
+import { planService } from '../../lib/plan/plan-service.js';
+import { type Destination, isOurs, resourcesOf, type View } from '../../lib/plan/service-plan.js';
 import { redisService, redisSlice, servicePort } from '../support/objects.js';
 
 function view(over: Partial<View> = {}): View {
@@ -17,6 +18,8 @@ function view(over: Partial<View> = {}): View {
 
 const dualStack = redisService({ clusterIPs: ['10.96.0.10', 'fd00:96::a'] });
 const slice6 = redisSlice(['fd00::11'], { key: 'work/saythx-redis-6', family: 'IPv6' });
+/** The listener key, or what becomes of clients instead. */
+const leads = (to: Destination | undefined) => (to?.kind === 'listener' ? to.key : to?.kind);
 const backends = (...hosts: string[]) => hosts.map((host) => ({ host, port: 6379 }));
 
 describe('planService', () => {
@@ -38,7 +41,7 @@ describe('planService', () => {
       {
         frontend: { address: '10.96.0.10', port: 6379, protocol: 'TCP' },
         owner: 'work/saythx-redis:redis/TCP',
-        to: 'work/saythx-redis:redis/TCP@internal/192.168.77.1',
+        to: { kind: 'listener', key: 'work/saythx-redis:redis/TCP@internal/192.168.77.1' },
       },
     ]);
     expect(plan.notes).to.deep.equal([]);
@@ -46,7 +49,7 @@ describe('planService', () => {
 
   it('uses every cluster IP, each family on its own (S2)', () => {
     const plan = planService(dualStack, [redisSlice(['10.244.1.11']), slice6], view());
-    expect(plan.redirects.map(({ frontend, to }) => [frontend.address, to])).to.deep.equal([
+    expect(plan.redirects.map(({ frontend, to }) => [frontend.address, leads(to)])).to.deep.equal([
       ['10.96.0.10', 'work/saythx-redis:redis/TCP@internal/192.168.77.1'],
       ['fd00:96::a', 'work/saythx-redis:redis/TCP@internal/fd00:77::1'],
     ]);
@@ -57,9 +60,9 @@ describe('planService', () => {
 
   it('refuses the family that has no endpoints and serves the other (S2, E5)', () => {
     const plan = planService(dualStack, [redisSlice(['10.244.1.11'])], view());
-    expect(plan.redirects.map(({ to }) => to)).to.deep.equal([
+    expect(plan.redirects.map(({ to }) => leads(to))).to.deep.equal([
       'work/saythx-redis:redis/TCP@internal/192.168.77.1',
-      undefined,
+      'reject',
     ]);
     const six = plan.listeners.filter(({ family }) => family === 'IPv6');
     expect(six.map((listener) => listener.backends)).to.deep.equal([[], []]);
@@ -99,7 +102,7 @@ describe('planService', () => {
   it('keeps the listeners of a Service without endpoints, with none to send to (E5)', () => {
     const plan = planService(redisService(), [], view());
     expect(plan.listeners.map((listener) => listener.backends)).to.deep.equal([[], []]);
-    expect(plan.redirects.map(({ to }) => to)).to.deep.equal([undefined]);
+    expect(plan.redirects.map(({ to }) => leads(to))).to.deep.equal(['reject']);
   });
 
   it('opens only node ports where nothing can be redirected', () => {

@@ -17,7 +17,7 @@ function watchedStore() {
   return { store, told };
 }
 
-const node = { name: 'node-a', zone: undefined, internalIPs: [] };
+const node = { name: 'node-a', zone: undefined, internalIPs: [], podCIDRs: [], eligible: true };
 
 describe('the object store', () => {
   it('marks only the Service that changed', () => {

@@ -18,6 +18,8 @@ export function redisService(over: Partial<Service> = {}): Service {
     affinityTimeoutMs: undefined,
     externalIPs: [],
     loadBalancerIPs: [],
+    loadBalancerSourceRanges: [],
+    healthCheckNodePort: undefined,
     proxyName: undefined,
     createdAt: '',
     ...over,

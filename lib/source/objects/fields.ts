@@ -8,6 +8,8 @@
  */
 import { z } from 'zod';
 import { familyOf, type Ip, type IpFamily, parseIp, scopeOf } from '../../config/address.js';
+import { type Cidr, parseCidr } from '../../config/cidr.js';
+import { isFault } from '../../config/parsed.js';
 import { describe, type Fault } from './fault.js';
 
 /** One sentence for every way in which a schema fails. */
@@ -79,6 +81,8 @@ export const portName = orDefault(text(new RegExp(`^$|${LABEL.source}`), `a port
 
 export const port = whole(1, 65_535, 'a port from 1 to 65535');
 
+export const anyText = z.string(says('a text'));
+
 export const flag = z.boolean(says('true or false')).nullish();
 
 /** metav1.Time: RFC 3339, as UTC. */
@@ -89,6 +93,17 @@ export const timestamp = z.string(says('an RFC 3339 time')).transform((time, con
   if (!Number.isNaN(parsed)) return time.endsWith('Z') ? time : new Date(parsed).toISOString();
   context.addIssue({ code: 'custom', message: `expected an RFC 3339 time, got ${describe(time)}` });
   return z.NEVER;
+});
+
+/** A block of addresses in CIDR notation; space around it is forgiven, as kube-proxy does (rule E8). */
+export const cidr = z.unknown().transform((input, context): Cidr => {
+  const parsed = parseCidr(typeof input === 'string' ? input.trim() : '');
+  if (!isFault(parsed)) return parsed.value;
+  context.addIssue({
+    code: 'custom',
+    message: `expected a block of addresses such as 10.0.0.0/8, got ${describe(input)}`,
+  });
+  return '';
 });
 
 export function whole(least: number, most: number, expected: string) {

@@ -1,5 +1,5 @@
 /**
- * Owns reading a v1 Node: its zone for hints (rule E4), its addresses for node ports (rule E11).
+ * Owns reading a v1 Node: its zone for hints (rule E4), its addresses for node ports (rule E11), whether it stays (H2).
  *
  *   untrusted JSON -> fields -> Node | faults
  */
@@ -10,12 +10,22 @@ import * as fields from './fields.js';
 import { field, items } from './raw.js';
 
 const ZONE = 'topology.kubernetes.io/zone';
+/** The cluster autoscaler's word for a node on its way out (KEP-3836). */
+const TO_BE_DELETED = 'ToBeDeletedByClusterAutoscaler';
 
 const schema = fields.object({
   metadata: fields.object({
     name: fields.subdomain,
     labels: fields.object({ [ZONE]: fields.labelValue.nullish() }).nullish(),
+    deletionTimestamp: fields.timestamp.nullish(),
   }),
+  spec: fields
+    .object({
+      podCIDR: fields.cidr.nullish(),
+      podCIDRs: fields.list(fields.cidr),
+      taints: fields.list(fields.object({ key: fields.anyText })),
+    })
+    .nullish(),
 });
 
 export function parseNode(json: unknown): Parsed<Node> {
@@ -23,8 +33,16 @@ export function parseNode(json: unknown): Parsed<Node> {
   const { ips, faults } = internalIps(json);
   if ('faults' in checked) return failed([...checked.faults, ...faults]);
   if (faults.length > 0) return failed(faults);
-  const { name, labels } = checked.value.metadata;
-  return { ok: Object.freeze({ name, zone: labels?.[ZONE] || undefined, internalIPs: Object.freeze(ips) }) };
+  const { metadata, spec } = checked.value;
+  return {
+    ok: Object.freeze({
+      name: metadata.name,
+      zone: metadata.labels?.[ZONE] || undefined,
+      internalIPs: Object.freeze(ips),
+      podCIDRs: Object.freeze(spec?.podCIDRs ?? (spec?.podCIDR ? [spec.podCIDR] : [])),
+      eligible: !metadata.deletionTimestamp && !spec?.taints?.some(({ key }) => key === TO_BE_DELETED),
+    }),
+  };
 }
 
 /** Addresses of other types may be names, and are not used. */

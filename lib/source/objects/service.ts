@@ -53,6 +53,9 @@ const schema = fields.object({
     sessionAffinity: fields.choice(['None', 'ClientIP'], 'None'),
     sessionAffinityConfig: affinityConfig.nullish(),
     externalIPs: fields.list(fields.address()),
+    loadBalancerSourceRanges: fields.list(fields.cidr),
+    /** 0 is how the API writes "none". */
+    healthCheckNodePort: fields.whole(0, 65_535, 'a port from 1 to 65535').nullish(),
   }),
   status: fields.object({ loadBalancer: fields.object({ ingress: fields.list(ingress) }).nullish() }).nullish(),
 });
@@ -87,6 +90,8 @@ function build({ metadata, spec, status }: Checked): Service {
     affinityTimeoutMs: affinityTimeoutMs(spec),
     externalIPs: unique(spec.externalIPs ?? []),
     loadBalancerIPs: unique(spec.type === 'LoadBalancer' ? loadBalancerIps(status) : []),
+    loadBalancerSourceRanges: Object.freeze([...new Set(spec.loadBalancerSourceRanges ?? [])]),
+    healthCheckNodePort: healthCheckNodePort(spec),
     proxyName: metadata.labels?.[PROXY_NAME] ?? undefined,
     createdAt: metadata.creationTimestamp ?? '',
   });
@@ -105,6 +110,12 @@ function affinityTimeoutMs({ sessionAffinity, sessionAffinityConfig }: Checked['
 function loadBalancerIps(status: Checked['status']): Ip[] {
   const vips = (status?.loadBalancer?.ingress ?? []).filter(({ ipMode }) => ipMode === 'VIP');
   return vips.map(({ ip }) => ip ?? '').filter((ip) => ip !== '' && scopeOf(ip) === 'unicast');
+}
+
+/** It has a meaning for load balancers with policy Local alone (rule H1). */
+function healthCheckNodePort(spec: Checked['spec']): number | undefined {
+  if (spec.type !== 'LoadBalancer' || spec.externalTrafficPolicy !== 'Local') return undefined;
+  return spec.healthCheckNodePort || undefined;
 }
 
 function unique(ips: readonly Ip[]): readonly Ip[] {

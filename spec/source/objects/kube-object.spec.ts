@@ -169,12 +169,34 @@ describe('reading a Node', () => {
         ],
       },
     });
-    const node = { name: 'node-a', zone: 'eu-1', internalIPs: ['192.0.2.1', 'fd00::1'] };
+    const node = { name: 'node-a', zone: 'eu-1', internalIPs: ['192.0.2.1', 'fd00::1'], podCIDRs: [], eligible: true };
     expect(read(json).items[0]?.parsed).to.deep.equal({ ok: { kind: 'Node', node } });
   });
 
+  for (const [title, over, eligible] of [
+    ['being deleted', { metadata: { name: 'node-a', deletionTimestamp: '2026-01-01T00:00:00Z' } }, false],
+    ['about to be removed', { spec: { taints: [{ key: 'ToBeDeletedByClusterAutoscaler' }] } }, false],
+    ['with another taint', { spec: { taints: [{ key: 'node.kubernetes.io/not-ready' }] } }, true],
+  ] as const) {
+    it(`calls a Node ${title} ${eligible ? '' : 'not '}eligible (H2)`, () => {
+      const parsed = read(nodeJson(over)).items[0]?.parsed;
+      expect(parsed).to.have.nested.property('ok.node.eligible', eligible);
+    });
+  }
+
+  it('reads the CIDRs of its pods, of one family or two', () => {
+    for (const [spec, podCIDRs] of [
+      [{ podCIDR: '10.244.1.0/24' }, ['10.244.1.0/24']],
+      [{ podCIDR: '10.244.1.0/24', podCIDRs: ['10.244.1.0/24', 'fd00:1::/64'] }, ['10.244.1.0/24', 'fd00:1::/64']],
+    ] as const) {
+      expect(read(nodeJson({ spec })).items[0]?.parsed)
+        .to.have.nested.property('ok.node.podCIDRs')
+        .that.deep.equals(podCIDRs);
+    }
+  });
+
   it('does without zone and addresses', () => {
-    const node = { name: 'node-a', zone: undefined, internalIPs: [] };
+    const node = { name: 'node-a', zone: undefined, internalIPs: [], podCIDRs: [], eligible: true };
     expect(read(nodeJson()).items[0]?.parsed).to.deep.equal({ ok: { kind: 'Node', node } });
   });
 

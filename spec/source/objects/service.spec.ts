@@ -18,6 +18,8 @@ describe('reading a Service', () => {
       affinityTimeoutMs: undefined,
       externalIPs: [],
       loadBalancerIPs: [],
+      loadBalancerSourceRanges: [],
+      healthCheckNodePort: undefined,
       proxyName: undefined,
       createdAt: '',
     });
@@ -38,6 +40,8 @@ describe('reading a Service', () => {
         sessionAffinity: 'ClientIP',
         sessionAffinityConfig: { clientIP: { timeoutSeconds: 60 } },
         externalIPs: ['192.0.2.1', '192.0.2.1'],
+        loadBalancerSourceRanges: [' 198.51.100.0/24 ', 'FD00:51::/48', '198.51.100.0/24'],
+        healthCheckNodePort: 32100,
       },
       {
         metadata: {
@@ -69,10 +73,27 @@ describe('reading a Service', () => {
       affinityTimeoutMs: 60_000,
       externalIPs: ['192.0.2.1'],
       loadBalancerIPs: ['203.0.113.7'],
+      loadBalancerSourceRanges: ['198.51.100.0/24', 'fd00:51::/48'],
+      healthCheckNodePort: 32100,
       proxyName: 'other',
       createdAt: '2024-05-01T10:00:00Z',
     });
   });
+
+  it('refuses a source range that is none (E8, C2)', () => {
+    const json = serviceJson({ loadBalancerSourceRanges: ['198.51.100.0/33'] });
+    expect(pathsOf(parseService(json))).to.deep.equal(['spec.loadBalancerSourceRanges[0]']);
+  });
+
+  for (const [title, spec] of [
+    ['with policy Cluster', { type: 'LoadBalancer', externalTrafficPolicy: 'Cluster', healthCheckNodePort: 32_100 }],
+    ['of type NodePort', { type: 'NodePort', externalTrafficPolicy: 'Local', healthCheckNodePort: 32_100 }],
+    ['where it is 0', { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 0 }],
+  ] as const) {
+    it(`takes no health check node port ${title} (H1)`, () => {
+      expect(okOf(parseService(serviceJson(spec))).healthCheckNodePort).to.equal(undefined);
+    });
+  }
 
   it('takes null for a field that is not there, as the API does', () => {
     const spec = { clusterIP: null, clusterIPs: null, type: null, sessionAffinity: null, externalIPs: null };
