@@ -23,6 +23,7 @@ import { ManifestSource } from './source/manifests/manifest-source.js';
 import { ObjectStore } from './source/store.js';
 import { AccessLog } from './status/access-log.js';
 import { Health } from './status/health.js';
+import { HealthChecks } from './status/health-checks.js';
 import { StatusServers } from './status/server.js';
 import type { ListenerView } from './status/sources.js';
 
@@ -42,6 +43,7 @@ export class Daemon {
   readonly #started: Part[] = [];
   #source: ManifestSource | undefined;
   #accessLog: AccessLog | undefined;
+  #health: Health | undefined;
   #servers: StatusServers | undefined;
 
   constructor(options: Options, log: Log) {
@@ -142,6 +144,9 @@ export class Daemon {
       clock: monotonicClock,
       log: this.#log,
     });
+    const isHealthy = () => this.#health?.isHealthy() ?? false;
+    const healthChecks = new HealthChecks({ isHealthy, log: this.#log });
+    this.#running('health checks', () => healthChecks.stop());
     const reconciler = new Reconciler({
       store: this.#store,
       listeners,
@@ -149,6 +154,7 @@ export class Daemon {
       view,
       minSyncPeriodMs,
       formerPorts: await formerPorts(redirector),
+      onApplied: (service, plan) => healthChecks.update(service, plan.healthCheck),
       clock: monotonicClock,
       log: this.#log,
     });
@@ -175,8 +181,9 @@ export class Daemon {
 
   async #startStatus({ reconciler, listeners }: ReconcilerAndListeners, engine: Engine): Promise<void> {
     const { status } = reconciler;
-    const nodeEligible = () => true;
+    const nodeEligible = () => this.#store.node(this.#options.nodeName)?.eligible ?? true;
     const health = new Health({ sync: status, nodeEligible }, this.#options.syncPeriodMs);
+    this.#health = health;
     const sources = {
       options: this.#options,
       version: packageVersion(),

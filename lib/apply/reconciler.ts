@@ -40,6 +40,8 @@ export interface ReconcilerOptions {
   readonly minSyncPeriodMs: number;
   /** Redirect ports that rules of an earlier process lead to, by frontend (rule Y7). */
   readonly formerPorts?: ReadonlyMap<FrontendKey, number>;
+  /** Told of the plan of every Service that a sync has applied; `emptyPlan` for one that went. */
+  readonly onApplied?: (service: ObjectKey, plan: ServicePlan) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -268,6 +270,7 @@ export class Reconciler {
 
   #finish(steps: readonly Step[], startedMs: number): void {
     this.#dirty.done();
+    for (const { service, after } of steps) this.#options.onApplied?.(service, after);
     const appliedAtMs = Date.now();
     const latenciesMs = steps.flatMap(({ sinceMs }) => (sinceMs === undefined ? [] : appliedAtMs - sinceMs));
     this.#report.applied(appliedAtMs, this.#options.clock.nowMs() - startedMs, latenciesMs);

@@ -82,7 +82,9 @@ class Draft {
   healthCheck(): ServicePlan['healthCheck'] {
     const { healthCheckNodePort: port } = this.#service;
     if (port === undefined || !this.#claims(nodePortKey(port, 'TCP'))) return undefined;
-    return { port, localEndpoints: Math.max(this.#localReady.IPv4.size, this.#localReady.IPv6.size) };
+    const families = IP_FAMILIES.filter((family) => this.#hasFamily(family));
+    const hosts = families.flatMap((family) => this.#view.nodePortHosts(family));
+    return { port, hosts, localEndpoints: Math.max(this.#localReady.IPv4.size, this.#localReady.IPv6.size) };
   }
 
   /** A Service without cluster IPs (a manifest by hand) has the families of its slices. */

@@ -52,6 +52,8 @@ export interface PlannedRedirect {
 /** What an external load balancer that asks at `port` is told (rule H1). */
 export interface PlannedHealthCheck {
   readonly port: number;
+  /** Addresses to be asked at: those of node ports, in the families of the Service. */
+  readonly hosts: readonly Ip[];
   /** Ready endpoints on this node; of the family that has more. */
   readonly localEndpoints: number;
 }

@@ -15,6 +15,7 @@ export interface Reply {
   readonly status: number;
   readonly contentType: string;
   readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Answers one path; a rejection becomes a 500 without its reason. */
@@ -24,9 +25,12 @@ export interface HttpServerOptions {
   /** For the log: `metrics`. */
   readonly name: string;
   readonly at: HostPort;
+  /** By path; `*` answers every path that has no page of its own. */
   readonly pages: Readonly<Record<string, Page>>;
   /** `start` rejects where the port cannot be bound, instead of trying again. */
   readonly hardFail: boolean;
+  /** Leaves IPv4 clients of `::` to another server. */
+  readonly ipv6Only?: boolean;
   readonly log: Log;
   readonly retryMs?: number;
 }
@@ -104,7 +108,7 @@ export class HttpServer {
         resolve();
       };
       this.#server.once('error', fail).once('listening', done);
-      this.#server.listen({ host, port, ipv6Only: false });
+      this.#server.listen({ host, port, ipv6Only: this.#options.ipv6Only ?? false });
     });
   }
 
@@ -112,12 +116,13 @@ export class HttpServer {
     response.on('error', () => undefined);
     // A body is neither wanted nor read: the connection does not outlive the reply.
     if (hasBody(request)) response.shouldKeepAlive = false;
-    const { status, contentType, body } = await this.#replyTo(request);
+    const { status, contentType, body, headers } = await this.#replyTo(request);
     response.writeHead(status, {
       'Content-Type': contentType,
       'Content-Length': Buffer.byteLength(body),
       'X-Content-Type-Options': 'nosniff',
       'Cache-Control': 'no-store',
+      ...headers,
       ...(status === 405 ? { Allow: 'GET, HEAD' } : {}),
     });
     response.end(request.method === 'HEAD' ? undefined : body);
@@ -125,7 +130,8 @@ export class HttpServer {
 
   async #replyTo({ method, url = '' }: IncomingMessage): Promise<Reply> {
     const [path = ''] = url.split('?', 1);
-    const page = Object.hasOwn(this.#options.pages, path) ? this.#options.pages[path] : undefined;
+    const { pages } = this.#options;
+    const page = Object.hasOwn(pages, path) ? pages[path] : pages['*'];
     if (page === undefined) return text(404, 'not found\n');
     if (method !== 'GET' && method !== 'HEAD') return text(405, 'only GET and HEAD\n');
     try {

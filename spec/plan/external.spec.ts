@@ -138,8 +138,9 @@ describe('the health check of a load balancer (H1)', () => {
 
   it('counts ready endpoints on this node, each pod once', () => {
     const waiting = { address: '10.244.1.13', ready: false };
-    expect(plan(service, [here, there, waiting]).made.healthCheck).to.deep.equal({ port: 32_100, localEndpoints: 1 });
-    expect(plan(service, [there]).made.healthCheck).to.deep.equal({ port: 32_100, localEndpoints: 0 });
+    const asked = { port: 32_100, hosts: ['0.0.0.0'] };
+    expect(plan(service, [here, there, waiting]).made.healthCheck).to.deep.equal({ ...asked, localEndpoints: 1 });
+    expect(plan(service, [there]).made.healthCheck).to.deep.equal({ ...asked, localEndpoints: 0 });
   });
 
   it('is not there where the Service has none, or another one has its port (C2)', () => {
