@@ -3,23 +3,23 @@
  *
  *   every redirect mode that is built -> Redirector.cleanup -> exit code
  */
-import { errorText } from '../config/error-text.js';
 import type { Options } from '../config/options.js';
 import { createRedirector } from '../redirect/create.js';
 import { RedirectError } from '../redirect/redirector.js';
 import { createLogger } from '../status/logger.js';
+import type { ExitCode } from './exit-code.js';
 import { REDIRECT_MODES } from './run-flags.js';
 
 /** A mode that cannot be cleaned does not keep the others from it. */
-export async function cleanup(options: Pick<Options, 'verbosity' | 'loggingFormat'>): Promise<0 | 1> {
+export async function cleanup(options: Pick<Options, 'verbosity' | 'loggingFormat'>): Promise<ExitCode> {
   const log = createLogger({ format: options.loggingFormat, verbosity: options.verbosity });
-  let code: 0 | 1 = 0;
+  let code: ExitCode = 0;
   for (const mode of REDIRECT_MODES) {
     try {
       await createRedirector(mode, { log }).cleanup();
     } catch (err) {
       if (err instanceof RedirectError && err.code === 'UNSUPPORTED_MODE') continue;
-      process.stderr.write(`error: ${mode}: ${errorText(err)}\n`);
+      process.stderr.write(`error: ${mode}: ${err instanceof Error ? err.message : String(err)}\n`);
       code = 1;
     }
   }

@@ -10,13 +10,14 @@ import { Daemon } from '../daemon.js';
 import { createLogger } from '../status/logger.js';
 import type { StatusReport } from '../status/report.js';
 import { DemoBackend, DemoManifests, type DemoService, freePort, HOST } from './demo-parts.js';
+import type { ExitCode } from './exit-code.js';
 import { fetchReport } from './fetch-report.js';
 import { dieOfUncaughtFailures, type Served, serve } from './run.js';
 import { defaultOptions, METRICS_PORT } from './run-options.js';
 
 export type DemoOptions = Pick<Options, 'engine' | 'verbosity' | 'loggingFormat'>;
 
-export async function demo(options: DemoOptions): Promise<0 | 1> {
+export async function demo(options: DemoOptions): Promise<ExitCode> {
   process.title = 'kproxy-us';
   const logger = createLogger({ format: options.loggingFormat, verbosity: options.verbosity });
   // What the proxy does by itself would bury what there is to try; what goes wrong is worth a line.

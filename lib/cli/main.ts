@@ -8,6 +8,7 @@
 import { hostname } from 'node:os';
 import type { Options } from '../config/options.js';
 import { packageVersion } from '../config/version.js';
+import type { ExitCode } from './exit-code.js';
 import { readFlags } from './flag.js';
 import {
   CHECK_FLAGS,
@@ -21,9 +22,6 @@ import {
 } from './program.js';
 import { RUN_FLAGS } from './run-flags.js';
 import { checkSource, optionsFrom, statusAddress } from './run-options.js';
-
-/** 0: done; 1: it could not be done; 2: the command line or the input is wrong, and nothing was done. */
-export type ExitCode = 0 | 1 | 2;
 
 export async function main(words: readonly string[]): Promise<ExitCode> {
   const line = readCommandLine(words);

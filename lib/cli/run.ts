@@ -8,6 +8,9 @@ import { constants } from 'node:os';
 import type { Log } from '../config/log.js';
 import type { Options } from '../config/options.js';
 import { packageVersion } from '../config/version.js';
+import { RedirectError } from '../redirect/redirector.js';
+import { SourceError } from '../source/source-error.js';
+import type { ExitCode } from './exit-code.js';
 
 /** What `serve` needs of the daemon. */
 export interface Served {
@@ -23,7 +26,7 @@ export interface Signals {
   off(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
 }
 
-export async function run(options: Options, ignoredFlags: readonly string[]): Promise<0 | 1> {
+export async function run(options: Options, ignoredFlags: readonly string[]): Promise<ExitCode> {
   // The name that `ss -ltnp` and `ps` show for the listeners; set before threads are made, which inherit it.
   process.title = 'kproxy-us';
   const { createLogger } = await import('../status/logger.js');
@@ -38,13 +41,13 @@ export async function run(options: Options, ignoredFlags: readonly string[]): Pr
   return code;
 }
 
-/** Starts and stops `served`. Resolves when it has stopped, with 1 where it could not start or stop. */
+/** Starts and stops `served`. Resolves when it has stopped, with 1 or 2 where it could not start or stop. */
 export async function serve(
   served: Served,
   log: Log,
   signals: Signals = process,
   exitNow: (signal: NodeJS.Signals) => void = endBySignal,
-): Promise<0 | 1> {
+): Promise<ExitCode> {
   let askStop = (): void => undefined;
   const stopAsked = new Promise<void>((resolve) => {
     askStop = resolve;
@@ -72,11 +75,16 @@ export async function serve(
   } catch (error) {
     log.error('ending after a failure', { err: error });
     await served.stop().catch((err: unknown) => log.error('could not stop in order', { err }));
-    return 1;
+    return isBadInput(error) ? 2 : 1;
   } finally {
     for (const signal of STOP_SIGNALS) signals.off(signal, onStop);
     signals.off('SIGHUP', onReload);
   }
+}
+
+/** What was asked for does not exist: the command line is wrong, not the machine (rule C1). */
+function isBadInput(error: unknown): boolean {
+  return error instanceof SourceError || (error instanceof RedirectError && error.code === 'UNSUPPORTED_MODE');
 }
 
 const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT'];

@@ -7,10 +7,11 @@ import { hostPort } from '../config/address.js';
 import { errorText } from '../config/error-text.js';
 import type { HostPort } from '../config/options.js';
 import type { ListenerReport, StatusReport } from '../status/report.js';
+import type { ExitCode } from './exit-code.js';
 import { fetchReport } from './fetch-report.js';
 import { few, table } from './table.js';
 
-export async function status(at: HostPort, output: 'table' | 'json'): Promise<0 | 1> {
+export async function status(at: HostPort, output: 'table' | 'json'): Promise<ExitCode> {
   const address = hostPort(at.host, at.port);
   try {
     const report = await fetchReport(at);

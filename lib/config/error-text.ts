@@ -25,8 +25,10 @@ export function errorChain(error: unknown): readonly ErrorSummary[] {
 
 /** `SyncError: sync failed <- RedirectError COMMAND_FAILED: iptables-restore ended with 1`. */
 export function errorText(error: unknown): string {
-  const links = errorChain(error).map(
-    ({ name, code, message }) => `${code === undefined ? name : `${name} ${code}`}: ${message}`,
-  );
+  const links = errorChain(error).map(({ name, code, message }) => {
+    // Node's own errors begin their message with the code.
+    const shown = code === undefined || message.startsWith(code) ? name : `${name} ${code}`;
+    return `${shown}: ${message}`;
+  });
   return links.length === 0 ? String(error) : links.join(' <- ');
 }

@@ -1,10 +1,12 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { packageVersion } from '../../lib/config/version.js';
 import { PROGRAM } from '../support/proxy.js';
+import { until, within } from '../support/until.js';
 
 interface Ended {
   readonly code: number | null;
@@ -60,10 +62,67 @@ describe('the built program', function () {
     expect(stdout).to.match(/--dial-timeout <duration> .*\(default 1s\)/);
   });
 
+  it('ends with 2 where the manifests are not there (C1)', async () => {
+    const off = ['--healthz-bind-address=', '--metrics-bind-address='];
+    const { code, stderr } = await kproxyUs('--manifests', '/no/such/folder', '--redirect=none', ...off);
+    expect(code).to.equal(2);
+    expect(stderr).to.contain('no such file or directory: /no/such/folder');
+  });
+
   it('has no status where nothing runs', async () => {
     const { code, stderr } = await kproxyUs('status', '--metrics-bind-address=127.0.0.1:1');
     expect(code).to.equal(1);
     expect(stderr).to.match(/^error: no status from 127\.0\.0\.1:1: .*ECONNREFUSED/);
+  });
+});
+
+describe('a running program', function () {
+  this.timeout(20_000);
+  let dir: string;
+  let child: ChildProcess;
+  let stderr: string;
+
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'kproxy-us-spec-'));
+    const flags = ['--redirect=none', '--healthz-bind-address=', '--metrics-bind-address=127.0.0.1:0'];
+    const ignored = ['--masquerade-all', '--ipvs-scheduler', 'rr', '--kubeconfig=/k'];
+    child = spawn(process.execPath, [PROGRAM, '--manifests', dir, ...flags, ...ignored]);
+    stderr = '';
+    child.stderr?.on('data', (part) => {
+      stderr += String(part);
+    });
+    await until('the program to be ready', () => / info ready /.test(stderr), 15_000);
+  });
+
+  afterEach(async () => {
+    child.kill('SIGKILL');
+    await rm(dir, { recursive: true });
+  });
+
+  it('names in one warning all flags that do nothing here', () => {
+    const lines = stderr.split('\n').filter((line) => line.includes(' warn '));
+    expect(lines).to.have.length(1);
+    expect(lines[0]).to.contain('flags="--masquerade-all --ipvs-scheduler --kubeconfig"');
+  });
+
+  it('bears its own name, so that ss and ps show it', async () => {
+    expect((await readFile(`/proc/${child.pid}/comm`, 'utf8')).trim()).to.equal('kproxy-us');
+  });
+
+  it('shows its status to kproxy-us status', async () => {
+    const [, port = ''] = /server=metrics address=127\.0\.0\.1:(\d+)/.exec(stderr) ?? [];
+    const { code, stdout } = await kproxyUs('status', '--metrics-bind-address', `127.0.0.1:${port}`, '--output=json');
+    expect(code).to.equal(0);
+    expect(JSON.parse(stdout)).to.include({ pid: child.pid, redirect: 'none', healthy: true });
+  });
+
+  it('reads its files again at SIGHUP, and ends with 0 at SIGTERM (Y6)', async () => {
+    child.kill('SIGHUP');
+    await until('the log line', () => stderr.includes('reading the files again signal=SIGHUP'));
+    const exit = once(child, 'exit');
+    child.kill('SIGTERM');
+    expect(await within('the end', exit)).to.deep.equal([0, null]);
+    expect(stderr).to.match(/ info stopped\n$/);
   });
 });
 

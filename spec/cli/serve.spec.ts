@@ -2,6 +2,8 @@ import { EventEmitter } from 'node:events';
 import { expect } from 'chai';
 import { type Served, serve } from '../../lib/cli/run.js';
 import { silentLog } from '../../lib/config/log.js';
+import { RedirectError } from '../../lib/redirect/redirector.js';
+import { SourceError } from '../../lib/source/source-error.js';
 import { until, within } from '../support/until.js';
 
 /** A daemon that notes what is asked of it, and does each thing when the spec lets it. */
@@ -116,4 +118,14 @@ describe('the process around the daemon', () => {
     expect(daemon.calls).to.deep.equal(['start', 'stop']);
     expect(errors).to.deep.equal([daemon.startError]);
   });
+
+  for (const error of [
+    new SourceError('NOT_FOUND', 'no such file: /x'),
+    new RedirectError('UNSUPPORTED_MODE', 'not built yet'),
+  ]) {
+    it(`ends with 2 where what was asked for is not there: ${error.code} (C1)`, async () => {
+      daemon.startError = error;
+      expect(await run()).to.equal(2);
+    });
+  }
 });
