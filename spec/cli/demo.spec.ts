@@ -85,9 +85,10 @@ describe('the demo, without a cluster and without root', function () {
 
   before(async () => {
     // Its favourite port is taken, whoever holds it.
-    taken = createServer().on('error', () => undefined);
-    taken.listen(30_080, '127.0.0.1');
-    await Promise.race([once(taken, 'listening'), once(taken, 'error')]);
+    taken = createServer();
+    await new Promise<void>((resolve) => {
+      taken.on('error', () => resolve()).listen(30_080, '127.0.0.1', resolve);
+    });
     demo = await startDemo();
   });
 
