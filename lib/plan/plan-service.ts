@@ -3,13 +3,13 @@
  *
  *   Service + slices + View -> each port, each family -> cluster IPs, external addresses, node port -> ServicePlan
  */
-import { familyOf, hostPort, IP_FAMILIES, type Ip, type IpFamily } from '../config/address.js';
+import { familyOf, hostPort, IP_FAMILIES, type Ip, type IpFamily, scopeOf } from '../config/address.js';
 import { cidrContains } from '../config/cidr.js';
 import type { Backend } from '../model/backend.js';
 import { type Endpoint, endpointsOf } from '../model/endpoints.js';
 import { type Frontend, frontendKey, type SourceRanges } from '../model/frontend.js';
 import type { EndpointSlice, Protocol, Service, ServicePortSpec, TrafficPolicy } from '../model/objects.js';
-import { type ServicePortName, servicePortKey, servicePortName } from '../model/service-port.js';
+import { type ServicePortKey, type ServicePortName, servicePortKey, servicePortName } from '../model/service-port.js';
 import { selectEndpoints } from '../model/topology.js';
 import {
   type Destination,
@@ -30,8 +30,8 @@ export function planService(service: Service, slices: readonly EndpointSlice[], 
     if (port.protocol === 'SCTP') draft.notes.push(`port ${port.port}/SCTP is not supported and is not served`);
     else for (const family of IP_FAMILIES) draft.planPort(port, port.protocol, family);
   }
-  const { listeners, redirects, notes, noLocal } = draft;
-  return { listeners, redirects, healthCheck: draft.healthCheck(), notes, noLocal };
+  const { listeners, redirects, notes } = draft;
+  return { listeners, redirects, healthCheck: draft.healthCheck(), notes, noLocal: draft.noLocal() };
 }
 
 /** One port of the Service in one family. */
@@ -52,8 +52,9 @@ class Draft {
   readonly listeners: PlannedListener[] = [];
   readonly redirects: PlannedRedirect[] = [];
   readonly notes: string[] = [];
-  readonly noLocal = { internal: 0, external: 0 };
 
+  /** Service ports that have nobody here under a policy Local, though somebody elsewhere; one of two families is enough. */
+  readonly #noLocal = { internal: new Set<ServicePortKey>(), external: new Set<ServicePortKey>() };
   readonly #service: Service;
   readonly #slices: readonly EndpointSlice[];
   readonly #view: View;
@@ -79,6 +80,10 @@ class Draft {
     if (spec.nodePort !== undefined) this.#planNodePort(port, spec.nodePort, host !== undefined);
   }
 
+  noLocal(): ServicePlan['noLocal'] {
+    return { internal: this.#noLocal.internal.size, external: this.#noLocal.external.size };
+  }
+
   healthCheck(): ServicePlan['healthCheck'] {
     const { healthCheckNodePort: port } = this.#service;
     if (port === undefined || !this.#claims(nodePortKey(port, 'TCP'))) return undefined;
@@ -87,21 +92,21 @@ class Draft {
     return { port, hosts, localEndpoints: Math.max(this.#localReady.IPv4.size, this.#localReady.IPv6.size) };
   }
 
-  /** A Service without cluster IPs (a manifest by hand) has the families of its slices. */
+  /** A Service without cluster IPs (a manifest by hand) has the families of its other addresses and of its slices. */
   #hasFamily(family: IpFamily): boolean {
-    const { clusterIPs } = this.#service;
+    const { clusterIPs, externalIPs, loadBalancerIPs } = this.#service;
     if (clusterIPs.length > 0) return clusterIPs.some((ip) => familyOf(ip) === family);
-    return this.#slices.some((slice) => slice.family === family);
+    const addresses = [...externalIPs, ...loadBalancerIPs];
+    return addresses.some((ip) => familyOf(ip) === family) || this.#slices.some((slice) => slice.family === family);
   }
 
-  /** One listener behind all cluster IPs, under internalTrafficPolicy (rule E3). Returns it, where there are any. */
+  /** One listener behind all cluster IPs, under internalTrafficPolicy (rules E3, E6). Returns it, where there are any. */
   #planClusterIps(port: Port, number: number, host: Ip): PlannedListener | undefined {
     const frontends = this.#frontends(port, number, this.#service.clusterIPs);
     if (frontends.length === 0) return undefined;
     const { internalTrafficPolicy } = this.#service;
-    this.#countNoLocal(port, internalTrafficPolicy, 'internal');
     const listener = this.#redirectListener(port, host, 'internal', internalTrafficPolicy);
-    const to = leadsTo(listener);
+    const to = this.#isElsewhere(port, internalTrafficPolicy, 'internal') ? DROP : leadsTo(listener);
     for (const frontend of frontends) this.redirects.push({ frontend, owner: servicePortKey(port.name), to });
     return listener;
   }
@@ -129,8 +134,7 @@ class Draft {
     if (policy === 'Cluster') return { to: leadsTo(external), inside: undefined };
     const shared = internalTrafficPolicy === 'Cluster' ? internal : undefined;
     const inside = leadsTo(shared ?? this.#redirectListener(port, host, 'cluster', 'Cluster'));
-    const elsewhere = external.backends.length === 0 && inside.kind === 'listener';
-    return { to: elsewhere ? DROP : leadsTo(external), inside };
+    return { to: this.#isElsewhere(port, policy, 'external') ? DROP : leadsTo(external), inside };
   }
 
   #planNodePort(port: Port, number: number, canDrop: boolean): void {
@@ -139,13 +143,19 @@ class Draft {
     if (!this.#claims(nodePortKey(number, protocol))) return;
     const { externalTrafficPolicy: policy } = this.#service;
     const backends = this.#backends(endpoints, policy);
-    const dropped = this.#countNoLocal(port, policy, 'external') && canDrop;
+    const dropped = this.#isElsewhere(port, policy, 'external') && canDrop;
     for (const host of this.#view.nodePortHosts(family)) {
       const key = `${servicePortKey(name)}@${hostPort(host, number)}`;
       this.#listen(key, port, { kind: 'nodePort', host, port: number }, backends);
-      const frontend = { address: host, port: number, protocol };
-      if (dropped) this.redirects.push({ frontend, owner: servicePortKey(name), to: DROP });
+      if (dropped) this.#dropOutside({ address: host, port: number, protocol }, servicePortKey(name));
     }
+  }
+
+  /** What nobody listens on is refused; clients from outside are not to meet that (rule E6). They do not reach loopback. */
+  #dropOutside(frontend: Frontend, owner: ServicePortKey): void {
+    const scope = scopeOf(frontend.address);
+    if (scope === 'unspecified') this.redirects.push({ frontend, owner, to: DROP });
+    if (scope === 'unicast') this.redirects.push({ frontend, owner, to: DROP, inside: REJECT });
   }
 
   #frontends({ name, family }: Port, port: number, addresses: readonly Ip[]): readonly Frontend[] {
@@ -183,11 +193,11 @@ class Draft {
     return selectEndpoints(endpoints, policy, this.#view).map(({ address, port }) => ({ host: address, port }));
   }
 
-  /** True where policy Local leaves nobody, though there are endpoints elsewhere. */
-  #countNoLocal({ endpoints }: Port, policy: TrafficPolicy, side: 'internal' | 'external'): boolean {
+  /** True where policy Local leaves nobody, though there are usable endpoints on other nodes (rule E6, metric no_local_endpoints). */
+  #isElsewhere({ name, endpoints }: Port, policy: TrafficPolicy, side: 'internal' | 'external'): boolean {
     if (policy === 'Cluster' || this.#backends(endpoints, 'Local').length > 0) return false;
     if (this.#backends(endpoints, 'Cluster').length === 0) return false;
-    this.noLocal[side]++;
+    this.#noLocal[side].add(servicePortKey(name));
     return true;
   }
 

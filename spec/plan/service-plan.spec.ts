@@ -79,6 +79,14 @@ describe('planService', () => {
     expect(plan.redirects).to.deep.equal([]);
   });
 
+  it('refuses clients of external IPs of a Service without cluster IPs and without slices (E5)', () => {
+    const service = redisService({ clusterIPs: [], externalIPs: ['198.51.100.7'] });
+    const plan = planService(service, [], view());
+    expect(plan.redirects.map(({ frontend, to }) => [frontend.address, leads(to)])).to.deep.equal([
+      ['198.51.100.7', 'reject'],
+    ]);
+  });
+
   it('obeys internalTrafficPolicy for the cluster IP and externalTrafficPolicy for the node port (E3)', () => {
     const slices = [redisSlice(['10.244.1.11', { address: '10.244.2.12', nodeName: 'node-b' }])];
     for (const [internal, external, cluster, nodePort] of [
@@ -97,6 +105,41 @@ describe('planService', () => {
     const service = redisService({ externalTrafficPolicy: 'Local' });
     expect(planService(service, slices, view()).noLocal).to.deep.equal({ internal: 0, external: 1 });
     expect(planService(service, [], view()).noLocal).to.deep.equal({ internal: 0, external: 0 });
+  });
+
+  it('counts a Service port once, whatever its frontends and families (H4)', () => {
+    const elsewhere = { nodeName: 'node-b' };
+    const slices = [
+      redisSlice([{ address: '10.244.2.12', ...elsewhere }]),
+      redisSlice([{ address: 'fd00::12', ...elsewhere }], { key: 'work/saythx-redis-6', family: 'IPv6' }),
+    ];
+    const local = { internalTrafficPolicy: 'Local', externalTrafficPolicy: 'Local' } as const;
+    const service = { ...dualStack, ...local, externalIPs: ['198.51.100.7'] };
+    expect(planService(service, slices, view()).noLocal).to.deep.equal({ internal: 1, external: 1 });
+    const ports = [servicePort({ nodePort: undefined })];
+    expect(planService({ ...service, ports }, slices, view()).noLocal).to.deep.equal({ internal: 1, external: 1 });
+  });
+
+  it('drops clients of a cluster IP with policy Local whose endpoints are all elsewhere (E6)', () => {
+    const slices = [redisSlice([{ address: '10.244.2.12', nodeName: 'node-b' }])];
+    const plan = planService(redisService({ internalTrafficPolicy: 'Local' }), slices, view());
+    expect(plan.redirects.map(({ frontend, to }) => [frontend.address, leads(to)])).to.deep.equal([
+      ['10.96.0.10', 'drop'],
+    ]);
+  });
+
+  it('drops clients from outside on each address of a node port with policy Local that outside can reach (E6, E11)', () => {
+    const slices = [redisSlice([{ address: '10.244.2.12', nodeName: 'node-b' }])];
+    const hosts = view({ nodePortHosts: () => ['127.0.0.1', '192.168.77.1'] });
+    const plan = planService(
+      redisService({ clusterIPs: ['10.96.0.10'], externalTrafficPolicy: 'Local' }),
+      slices,
+      hosts,
+    );
+    const nodePort = plan.redirects.filter(({ frontend }) => frontend.port === 31_269);
+    expect(nodePort.map(({ frontend, to, inside }) => [frontend.address, leads(to), leads(inside)])).to.deep.equal([
+      ['192.168.77.1', 'drop', 'reject'],
+    ]);
   });
 
   it('keeps the listeners of a Service without endpoints, with none to send to (E5)', () => {
