@@ -1,0 +1,140 @@
+/**
+ * Owns an engine in a process of its own, for what cannot be shown in ours: a bound of descriptors, and what the engine alone uses.
+ *
+ *   EngineProcess -> fork -> RelayThreads -> engine ... /proc/<pid> -> descriptors, memory, CPU
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir, readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import type { EngineChoice } from '../../lib/config/options.js';
+import {
+  type Backend,
+  type Bound,
+  type ConnectionRecord,
+  defaultEngineOptions,
+  type Engine,
+  type EngineOptions,
+  type EngineStats,
+  type ListenerKey,
+  type ListenerSpec,
+} from '../../lib/relay/engine.js';
+
+export interface HostStart {
+  readonly engine: EngineChoice;
+  readonly threads: number;
+  readonly options: EngineOptions;
+}
+
+export type HostMessage =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'result'; readonly id: number; readonly value: unknown }
+  | { readonly kind: 'failure'; readonly id: number; readonly message: string }
+  | { readonly kind: 'log'; readonly level: string; readonly message: string; readonly fields: Record<string, unknown> }
+  | { readonly kind: 'record'; readonly record: ConnectionRecord };
+
+export interface EngineProcessOptions {
+  readonly engine: EngineChoice;
+  readonly options?: Partial<EngineOptions>;
+  /** RLIMIT_NOFILE, soft and hard. */
+  readonly maxDescriptors?: number;
+  /** For Node itself. */
+  readonly nodeFlags?: readonly string[];
+}
+
+/** USER_HZ: 100 on every Linux architecture that Node runs on. */
+const MS_A_TICK = 10;
+const PROGRAM = fileURLToPath(new URL('./programs/engine-host.js', import.meta.url));
+
+export class EngineProcess implements Engine {
+  readonly logs: Extract<HostMessage, { kind: 'log' }>[] = [];
+  readonly #child: ChildProcess;
+  readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  #lastId = 0;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    child.on('message', (message: HostMessage) => this.#receive(message));
+    child.on('exit', (code) => {
+      for (const { reject } of this.#waiting.values()) reject(new Error(`the engine's process ended with ${code}`));
+    });
+  }
+
+  static async start({
+    engine,
+    options,
+    maxDescriptors,
+    nodeFlags = [],
+  }: EngineProcessOptions): Promise<EngineProcess> {
+    const start: HostStart = { engine, threads: 1, options: { ...defaultEngineOptions, ...options } };
+    const node = [process.execPath, ...nodeFlags, PROGRAM, JSON.stringify(start)];
+    const limit = maxDescriptors === undefined ? [] : ['prlimit', `--nofile=${maxDescriptors}:${maxDescriptors}`];
+    const [command = '', ...args] = [...limit, ...node];
+    const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const ready = once(child, 'message');
+    await Promise.race([ready, once(child, 'exit').then(() => Promise.reject(new Error('the engine did not start')))]);
+    return new EngineProcess(child);
+  }
+
+  open(listener: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
+    return this.#call('open', listener, backends);
+  }
+
+  update(key: ListenerKey, backends: readonly Backend[]): Promise<Bound> {
+    return this.#call('update', key, backends);
+  }
+
+  setAffinity(key: ListenerKey, affinityTimeoutMs: number | undefined): Promise<void> {
+    return this.#call('setAffinity', key, affinityTimeoutMs);
+  }
+
+  close(key: ListenerKey, drainMs: number): Promise<void> {
+    return this.#call('close', key, drainMs);
+  }
+
+  stats(): Promise<EngineStats> {
+    return this.#call('stats');
+  }
+
+  async stop(drainMs: number): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, 'exit');
+    await this.#call('stop', drainMs);
+    await exited;
+  }
+
+  /** Open descriptors. */
+  async descriptors(): Promise<number> {
+    return (await readdir(`/proc/${this.#child.pid}/fd`)).length;
+  }
+
+  async residentKB(): Promise<number> {
+    const status = await readFile(`/proc/${this.#child.pid}/status`, 'utf8');
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]);
+  }
+
+  /** User and system time of all its threads (proc(5), fields 14 and 15). */
+  async cpuMs(): Promise<number> {
+    const stat = await readFile(`/proc/${this.#child.pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * MS_A_TICK;
+  }
+
+  #call<T>(method: keyof Engine, ...args: readonly unknown[]): Promise<T> {
+    this.#lastId += 1;
+    const id = this.#lastId;
+    return new Promise<unknown>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#child.send({ id, method, args });
+    }) as Promise<T>;
+  }
+
+  #receive(message: HostMessage): void {
+    if (message.kind === 'log') this.logs.push(message);
+    if (message.kind !== 'result' && message.kind !== 'failure') return;
+    const waiting = this.#waiting.get(message.id);
+    this.#waiting.delete(message.id);
+    if (message.kind === 'result') waiting?.resolve(message.value);
+    else waiting?.reject(new Error(message.message));
+  }
+}
