@@ -16,19 +16,29 @@ interface Claim {
   readonly arrival: number;
 }
 
+interface Claimed {
+  readonly createdAt: string;
+  readonly resources: ReadonlySet<ResourceKey>;
+}
+
 export class Claims {
   readonly #byResource = new Map<ResourceKey, Claim[]>();
-  readonly #byService = new Map<ObjectKey, ReadonlySet<ResourceKey>>();
+  readonly #byService = new Map<ObjectKey, Claimed>();
   #arrivals = 0;
 
   /** Replaces what a Service claims; returns the other Services that gained or lost something by it. */
   set(service: ObjectKey, createdAt: string, resources: readonly ResourceKey[]): ReadonlySet<ObjectKey> {
     const affected = new Set<ObjectKey>();
     const after = new Set(resources);
-    const before = this.#byService.get(service) ?? new Set();
-    for (const resource of before) if (!after.has(resource)) this.#release(service, resource, affected);
-    for (const resource of after) if (!before.has(resource)) this.#claim(service, createdAt, resource, affected);
-    if (after.size > 0) this.#byService.set(service, after);
+    const known = this.#byService.get(service);
+    const before = known?.resources ?? new Set();
+    // A Service of another age is another Service, of the same name.
+    const isNew = known?.createdAt !== createdAt;
+    for (const resource of before) if (isNew || !after.has(resource)) this.#release(service, resource, affected);
+    for (const resource of after) {
+      if (isNew || !before.has(resource)) this.#claim(service, createdAt, resource, affected);
+    }
+    if (after.size > 0) this.#byService.set(service, { createdAt, resources: after });
     else this.#byService.delete(service);
     affected.delete(service);
     return affected;

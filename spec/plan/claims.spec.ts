@@ -45,6 +45,14 @@ describe('claims (C2)', () => {
     expect([...claims.set('work/b', '', [])]).to.deep.equal([]);
   });
 
+  it('count a Service that was deleted and made again in one step by its new age', () => {
+    const claims = new Claims();
+    claims.set('work/a', '2026-01-01T00:00:00Z', [PORT]);
+    claims.set('work/b', '2026-02-01T00:00:00Z', [PORT]);
+    expect([...claims.set('work/a', '2026-03-01T00:00:00Z', [PORT])]).to.deep.equal(['work/b']);
+    expect(claims.holderOf(PORT)).to.equal('work/b');
+  });
+
   it('always agree with a plain search for the oldest, and name exactly those that changed', () => {
     const times = { a: '2026-01-03T00:00:00Z', b: '2026-01-02T00:00:00Z', c: '2026-01-01T00:00:00Z' } as const;
     const step = fc.record({
