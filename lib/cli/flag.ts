@@ -96,6 +96,12 @@ export function readFlags<F extends Flags>(command: Command, flags: F, faults: s
   return Object.fromEntries(values) as FlagValues<F>;
 }
 
+/** Names of the flags that the command line has. */
+export function givenFlags(command: Command, flags: Flags): ReadonlySet<string> {
+  const given = command.opts<Record<string, readonly string[] | undefined>>();
+  return new Set(Object.keys(flags).filter((name) => given[camelCase(name)] !== undefined));
+}
+
 /** The values of a table where no flag was given. */
 export function defaultsOf<F extends Flags>(flags: F): FlagValues<F> {
   return Object.fromEntries(Object.entries(flags).map(([name, { fallback }]) => [name, fallback])) as FlagValues<F>;

@@ -20,8 +20,7 @@ import {
   readCommandLine,
   STATUS_FLAGS,
 } from './program.js';
-import { RUN_FLAGS } from './run-flags.js';
-import { checkSource, optionsFrom, statusAddress } from './run-options.js';
+import { checkSource, statusAddress } from './run-options.js';
 
 export async function main(words: readonly string[]): Promise<ExitCode> {
   const line = readCommandLine(words);
@@ -34,15 +33,23 @@ type Runner = (line: CommandLine, faults: string[]) => Promise<ExitCode>;
 
 const COMMANDS: Readonly<Record<CommandName, Runner>> = { run, demo, status, check, cleanup };
 
-async function run(line: CommandLine, faults: string[]): Promise<ExitCode> {
-  const flags = readFlags(line.command, RUN_FLAGS, faults);
-  const options = optionsFrom(flags, environment(), faults);
-  if (flags.cleanup) return faults.length > 0 ? refuse(faults, line.name) : startCleanup(options);
-  if (!flags['init-only']) checkSource(flags, faults);
+async function run(line: CommandLine): Promise<ExitCode> {
+  const { resolveRun } = await import('./resolve-run.js');
+  const resolve = () => resolveRun(line, environment());
+  const resolved = await resolve();
+  const { flags, options } = resolved;
+  const writeTo = flags['write-config-to'];
+  const faults = [...resolved.faults];
+  if (!flags.cleanup && !flags['init-only'] && writeTo === undefined) checkSource(flags, faults);
   if (faults.length > 0) return refuse(faults, line.name);
+  if (flags.cleanup) return startCleanup(options);
   if (flags['init-only']) return print('kproxy-us: nothing needs to be prepared with full root rights\n');
+  if (writeTo !== undefined) {
+    const { writeConfig } = await import('./write-config.js');
+    return writeConfig(writeTo, resolved);
+  }
   const { run: start } = await import('./run.js');
-  return start(options, line.ignored);
+  return start(resolved, line.ignored, resolve);
 }
 
 async function demo(line: CommandLine, faults: string[]): Promise<ExitCode> {

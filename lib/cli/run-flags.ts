@@ -204,9 +204,12 @@ const COMPATIBILITY = {
     'userspace',
     'userspace',
   ),
-  config: optionalFlag(['Compatibility', '<file>', 'a KubeProxyConfiguration; not in this version'], file),
+  config: optionalFlag(
+    ['Compatibility', '<file>', 'a KubeProxyConfiguration, in place of the flags it has fields for; watched'],
+    file,
+  ),
   'write-config-to': optionalFlag(
-    ['Compatibility', '<file>', 'write a KubeProxyConfiguration; not in this version'],
+    ['Compatibility', '<file>', 'write what is configured as a KubeProxyConfiguration, and end'],
     file,
   ),
   cleanup: booleanFlag('Compatibility', 'the same as the command cleanup'),

@@ -21,10 +21,18 @@ export interface Environment {
   readonly hostname: string;
 }
 
+/** What a fault names as the place of a flag's value: the flag, or where a file says it. */
+export type NameOf = (flag: keyof typeof RUN_FLAGS) => string;
+
 /** Faults are added to `faults`; the Options are whole either way. */
-export function optionsFrom(flags: RunFlagValues, environment: Environment, faults: string[]): Options {
-  const servers = statusAddresses(flags, faults);
-  checkPeriods(flags, faults);
+export function optionsFrom(
+  flags: RunFlagValues,
+  environment: Environment,
+  faults: string[],
+  nameOf: NameOf = (flag) => `--${flag}`,
+): Options {
+  const servers = statusAddresses(flags, faults, nameOf);
+  checkPeriods(flags, faults, nameOf);
   return Object.freeze({
     manifests: flags.manifests,
     kubeconfig: flags.kubeconfig,
@@ -69,12 +77,6 @@ export function defaultOptions(environment: Environment): Options {
 
 /** What this version does not do, in words that say what to do instead. */
 export function checkSource(flags: RunFlagValues, faults: string[]): void {
-  if (flags.config !== undefined) {
-    faults.push('--config: KubeProxyConfiguration files are not read in this version; give its fields as flags');
-  }
-  if (flags['write-config-to'] !== undefined) {
-    faults.push('--write-config-to: KubeProxyConfiguration files are not written in this version');
-  }
   if (flags.manifests.length === 0) {
     faults.push('--manifests: expected files or directories; an API server as the source is not in this version');
   }
@@ -101,15 +103,16 @@ export function nodeNameOf(override: string | undefined, { nodeName, hostname }:
   return given.trim().toLowerCase();
 }
 
-function statusAddresses(flags: RunFlagValues, faults: string[]) {
+function statusAddresses(flags: RunFlagValues, faults: string[], nameOf: NameOf) {
   const ipv6 = familyOf(flags['bind-address']) === 'IPv6';
-  const healthz = serverAddress('healthz', flags, ipv6 ? '::' : '0.0.0.0', HEALTHZ_PORT, faults);
-  const metrics = serverAddress('metrics', flags, ipv6 ? '::1' : '127.0.0.1', METRICS_PORT, faults);
+  const healthz = serverAddress('healthz', flags, ipv6 ? '::' : '0.0.0.0', HEALTHZ_PORT, faults, nameOf);
+  const metrics = serverAddress('metrics', flags, ipv6 ? '::1' : '127.0.0.1', METRICS_PORT, faults, nameOf);
   if (healthz !== undefined && metrics !== undefined && healthz.port !== 0) {
     const same = hostPort(healthz.host, healthz.port) === hostPort(metrics.host, metrics.port);
     if (same) {
       const at = hostPort(healthz.host, healthz.port);
-      faults.push(`--metrics-bind-address: "${at}": expected another address than --healthz-bind-address has`);
+      const name = nameOf('metrics-bind-address');
+      faults.push(`${name}: "${at}": expected another address than ${nameOf('healthz-bind-address')} has`);
     }
   }
   return { healthz, metrics };
@@ -122,16 +125,18 @@ function serverAddress(
   defaultHost: Ip,
   defaultPort: number,
   faults: string[],
+  nameOf: NameOf,
 ): HostPort | undefined {
   const port = flags[`${server}-port`];
   const parsed = hostPortParser(port ?? defaultPort)(flags[`${server}-bind-address`] ?? defaultHost);
   if (!isFault(parsed)) return port === 0 ? undefined : parsed.value;
-  faults.push(`--${server}-bind-address: ${parsed.fault}`);
+  faults.push(`${nameOf(`${server}-bind-address`)}: ${parsed.fault}`);
   return undefined;
 }
 
-function checkPeriods(flags: RunFlagValues, faults: string[]): void {
+function checkPeriods(flags: RunFlagValues, faults: string[], nameOf: NameOf): void {
   if (flags['iptables-min-sync-period'] > flags['iptables-sync-period']) {
-    faults.push('--iptables-min-sync-period: expected a duration not longer than --iptables-sync-period');
+    const name = nameOf('iptables-min-sync-period');
+    faults.push(`${name}: expected a duration not longer than ${nameOf('iptables-sync-period')}`);
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Owns the life of the process around the daemon: its name, its log, signals (rule Y6), and failures that nobody caught.
  *
- *   Options -> Daemon.start -> SIGHUP: reload -> SIGTERM, SIGINT: Daemon.stop -> exit code
+ *   ResolvedRun -> Daemon.start -> SIGHUP: reload -> SIGTERM, SIGINT: Daemon.stop -> exit code
  */
 import { writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -10,7 +10,11 @@ import type { Options } from '../config/options.js';
 import { packageVersion } from '../config/version.js';
 import { RedirectError } from '../redirect/redirector.js';
 import { SourceError } from '../source/source-error.js';
+import type { Logger } from '../status/logger.js';
 import type { ExitCode } from './exit-code.js';
+import { LiveConfig } from './live-config.js';
+import type { ConfigNotes, ResolvedRun } from './resolve-run.js';
+import { RUN_FLAGS } from './run-flags.js';
 
 /** What `serve` needs of the daemon. */
 export interface Served {
@@ -26,7 +30,13 @@ export interface Signals {
   off(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
 }
 
-export async function run(options: Options, ignoredFlags: readonly string[]): Promise<ExitCode> {
+/** `resolve` reads the command line and its --config file once more. */
+export async function run(
+  resolved: ResolvedRun,
+  ignoredFlags: readonly string[],
+  resolve: () => Promise<ResolvedRun>,
+): Promise<ExitCode> {
+  const { options, config } = resolved;
   // The name that `ss -ltnp` and `ps` show for the listeners; set before threads are made, which inherit it.
   process.title = 'kproxy-us';
   const { createLogger } = await import('../status/logger.js');
@@ -36,7 +46,10 @@ export async function run(options: Options, ignoredFlags: readonly string[]): Pr
   warnOfUnused(options, ignoredFlags, log);
   setOomScore(options.oomScoreAdj, log);
   const { Daemon } = await import('../daemon.js');
-  const code = await serve(new Daemon(options, log), log);
+  const daemon = new Daemon(options, log);
+  if (config !== undefined) warnOfConfig(config, log);
+  const served = config === undefined ? daemon : withLiveConfig(daemon, resolved, resolve, log);
+  const code = await serve(served, log);
   log.close();
   return code;
 }
@@ -127,13 +140,51 @@ export function dieOfUncaughtFailures(log: Log): void {
   process.on('unhandledRejection', die('ending after an unhandled rejection'));
 }
 
-/** To go below its present score a process needs CAP_SYS_RESOURCE; kube-proxy too goes on without. */
+/** Reads the file of --config again beside the manifests, and whenever it changes. */
+function withLiveConfig(
+  daemon: Served,
+  running: ResolvedRun,
+  resolve: () => Promise<ResolvedRun>,
+  log: Logger,
+): Served {
+  const apply = (options: Options) => {
+    log.setVerbosity(options.verbosity);
+    setOomScore(options.oomScoreAdj, log);
+  };
+  const live = new LiveConfig({ running, resolve, apply, log });
+  return {
+    start: async () => {
+      await daemon.start();
+      await live.start();
+    },
+    reload: async () => {
+      await live.reload();
+      await daemon.reload();
+    },
+    stop: async () => {
+      await live.stop();
+      await daemon.stop();
+    },
+  };
+}
+
+/** Each in one line, however many there are (rule C4). */
+function warnOfConfig({ path, overridden, unused, unknown }: ConfigNotes, log: Log): void {
+  const flags = overridden.map((name) => `--${name}`).join(' ');
+  if (overridden.length > 0) log.warn('flags were given that the file of --config stands in for', { path, flags });
+  if (unused.length > 0) log.warn('fields of the configuration do nothing here', { path, fields: unused.join(' ') });
+  if (unknown.length > 0) log.warn('fields of the configuration are unknown', { fields: unknown.join(', ') });
+}
+
+/** kube-proxy too goes on without. Nobody asked for the default: that it cannot be had is no news. */
 function setOomScore(score: number | undefined, log: Log): void {
   if (score === undefined) return;
   try {
     writeFileSync('/proc/self/oom_score_adj', `${score}`);
   } catch (err) {
-    log.debug('cannot set the OOM score', { score, err });
+    const reason = 'to go below its present score a process needs CAP_SYS_RESOURCE';
+    const level = score === RUN_FLAGS['oom-score-adj'].fallback ? 'debug' : 'warn';
+    log[level]('cannot set the OOM score, it stays as it is', { score, reason, err });
   }
 }
 

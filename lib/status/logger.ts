@@ -24,6 +24,7 @@ export interface LoggerOptions {
 }
 
 export interface Logger extends Log {
+  setVerbosity(verbosity: number): void;
   /** Writes what a flood held back; the log can still be used afterwards. */
   close(): void;
 }
@@ -38,12 +39,17 @@ export function createLogger(options: LoggerOptions): Logger {
   const { format, verbosity, nowEpochMs = Date.now } = options;
   const write = (format === 'json' ? jsonWriter : textWriter)(options.destination ?? stderr(), nowEpochMs);
   const flood = new FloodControl(options.floodWindowMs ?? FLOOD_WINDOW_MS, options.clock ?? monotonicClock, write);
-  const debug: Log['debug'] = (message, fields = {}) => write('debug', message, fields);
+  let debugs = verbosity >= DEBUG_VERBOSITY;
   return {
-    debug: verbosity >= DEBUG_VERBOSITY ? debug : () => undefined,
+    debug: (message, fields = {}) => {
+      if (debugs) write('debug', message, fields);
+    },
     info: (message, fields = {}) => write('info', message, fields),
     warn: (message, fields = {}) => flood.write('warn', message, fields),
     error: (message, fields = {}) => flood.write('error', message, fields),
+    setVerbosity: (level) => {
+      debugs = level >= DEBUG_VERBOSITY;
+    },
     close: () => flood.close(),
   };
 }
