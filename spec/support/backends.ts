@@ -46,7 +46,7 @@ export async function startTcpBackend({
     accepted,
     connection: (index = 0) => until(`connection ${index} at the backend`, () => accepted[index]),
     close: async () => {
-      for (const { socket } of accepted) socket.resetAndDestroy();
+      for (const peer of accepted) peer.rst();
       if (server.listening) await new Promise((resolve) => server.close(resolve));
     },
   };

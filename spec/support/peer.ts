@@ -77,7 +77,10 @@ export class Peer {
   }
 
   rst(): void {
-    this.socket.resetAndDestroy();
+    const { socket } = this;
+    // libuv refuses to reset while a FIN is queued behind bytes, and Node then leaks the handle and hangs at its end.
+    if (socket.writableEnded && !socket.writableFinished) socket.destroy();
+    else socket.resetAndDestroy();
   }
 
   /** Waits for text to have come. */
