@@ -1,7 +1,7 @@
 /**
  * Owns the program as a whole: builds its parts, starts them in order, stops them in reverse. Both paths can be read here.
  *
- *   configuration: ManifestSource -> ObjectStore -> Reconciler -> RelayThreads, Redirector -> SyncStatus
+ *   configuration: ManifestSource | ApiSource -> ObjectStore -> Reconciler -> RelayThreads, Redirector -> SyncStatus
  *   a connection:  RelayThreads (accept, pick, dial, relay) -> ConnectionRecord -> AccessLog
  */
 import { ListenerSet } from './apply/listener-set.js';
@@ -36,12 +36,19 @@ interface Part {
   readonly stop: () => void | Promise<void>;
 }
 
+/** Where objects come from. */
+interface Source {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  reload(): Promise<void>;
+}
+
 export class Daemon {
   readonly #options: Options;
   readonly #log: Log;
   readonly #store = new ObjectStore();
   readonly #started: Part[] = [];
-  #source: ManifestSource | undefined;
+  #source: Source | undefined;
   #accessLog: AccessLog | undefined;
   #health: Health | undefined;
   #servers: StatusServers | undefined;
@@ -53,14 +60,12 @@ export class Daemon {
 
   /** Resolves when every part runs; the first sync may still be under way. On rejection `stop` cleans up what did start. */
   async start(): Promise<void> {
-    const options = this.#options;
     const redirector = await this.#startRedirector();
     await this.#startAccessLog();
     const engine = await this.#startEngine();
     const reconciler = await this.#startReconciler(redirector, engine);
     await this.#startStatus(reconciler, engine);
-    const pollMs = Math.min(options.configSyncPeriodMs, MANIFEST_POLL_MS);
-    const source = new ManifestSource({ paths: options.manifests, store: this.#store, log: this.#log, pollMs });
+    const source = await this.#createSource();
     this.#source = source;
     this.#running('source', () => source.stop());
     await source.start();
@@ -74,7 +79,7 @@ export class Daemon {
     }
   }
 
-  /** SIGHUP: reads the manifests again, and opens the access log anew. */
+  /** SIGHUP: reads the manifests, or lists of the API server, again, and opens the access log anew. */
   async reload(): Promise<void> {
     await this.#accessLog?.reopen();
     await this.#source?.reload();
@@ -87,6 +92,20 @@ export class Daemon {
 
   #running(name: string, stop: Part['stop']): void {
     this.#started.push({ name, stop });
+  }
+
+  /** What talks to an API server is loaded only where there is one: it costs time and memory. */
+  async #createSource(): Promise<Source> {
+    const { manifests, kubeconfig, master, nodeName, serviceProxyName, configSyncPeriodMs } = this.#options;
+    const [store, log] = [this.#store, this.#log];
+    if (manifests.length > 0) {
+      const pollMs = Math.min(configSyncPeriodMs, MANIFEST_POLL_MS);
+      return new ManifestSource({ paths: manifests, store, log, pollMs });
+    }
+    const { ApiSource } = await import('./source/api/api-source.js');
+    const access = { kubeconfig, master, env: process.env };
+    const { kubeApiQps: qps, kubeApiBurst: burst } = this.#options;
+    return new ApiSource({ access, nodeName, serviceProxyName, qps, burst, store, log });
   }
 
   async #startRedirector(): Promise<Redirector> {

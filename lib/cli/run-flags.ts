@@ -46,18 +46,18 @@ const SOURCES = {
     ['Sources', '<path...>', 'files or directories of Service, EndpointSlice, Endpoints and Node objects; watched'],
     'none',
   ),
-  kubeconfig: optionalFlag(['Sources', '<file>', 'how to reach the API server; not in this version'], file),
+  kubeconfig: optionalFlag(['Sources', '<file>', 'how to reach the API server, as kubectl has it'], file),
   master: optionalFlag(
-    ['Sources', '<url>', 'address of the API server, over that of --kubeconfig; not in this version'],
+    ['Sources', '<url>', 'address of the API server, over that of --kubeconfig'],
     textParser('an address such as https://192.0.2.1:6443'),
   ),
   'kube-api-qps': number(
-    ['Sources', '<number>', 'requests a second to the API server; not in this version'],
+    ['Sources', '<number>', 'requests a second to the API server; below 0 for no bound'],
     numberParser(-1, 100_000),
     5,
   ),
   'kube-api-burst': number(
-    ['Sources', '<count>', 'requests at once to the API server; not in this version'],
+    ['Sources', '<count>', 'requests at once to the API server'],
     integerParser(0, 100_000),
     10,
   ),

@@ -7,6 +7,7 @@ import { familyOf, hostPort, type Ip } from '../config/address.js';
 import { hostPortParser } from '../config/host-port.js';
 import type { HostPort, Options } from '../config/options.js';
 import { isFault } from '../config/parsed.js';
+import { chooseAccess, NO_ACCESS } from '../source/api/choose-access.js';
 import { defaultsOf, type FlagValues } from './flag.js';
 import { RUN_FLAGS } from './run-flags.js';
 
@@ -75,11 +76,14 @@ export function defaultOptions(environment: Environment): Options {
   return optionsFrom(defaultsOf(RUN_FLAGS), environment, []);
 }
 
-/** What this version does not do, in words that say what to do instead. */
-export function checkSource(flags: RunFlagValues, faults: string[]): void {
-  if (flags.manifests.length === 0) {
-    faults.push('--manifests: expected files or directories; an API server as the source is not in this version');
-  }
+/** A source must be named: files, or something that leads to an API server. */
+export function checkSource(
+  flags: RunFlagValues,
+  faults: string[],
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): void {
+  const { kubeconfig, master, manifests } = flags;
+  if (manifests.length === 0 && chooseAccess({ kubeconfig, master, env }) === undefined) faults.push(NO_ACCESS);
 }
 
 /** Where `status` asks: an address that servers bind but nobody can dial stands for this machine. */

@@ -191,8 +191,10 @@ function setOomScore(score: number | undefined, log: Log): void {
 /** One line for all flags that were given and do nothing. */
 function warnOfUnused(options: Options, ignoredFlags: readonly string[], log: Log): void {
   const unused = [...ignoredFlags];
-  if (options.kubeconfig !== undefined) unused.push('kubeconfig');
-  if (options.master !== undefined) unused.push('master');
+  // Manifests are the source where they are given.
+  const { manifests, kubeconfig, master } = options;
+  if (manifests.length > 0 && kubeconfig !== undefined) unused.push('kubeconfig');
+  if (manifests.length > 0 && master !== undefined) unused.push('master');
   if (unused.length === 0) return;
   log.warn('flags were given that do nothing here', { flags: unused.map((name) => `--${name}`).join(' ') });
 }

@@ -49,7 +49,7 @@ export interface Options {
   readonly minSyncPeriodMs: number;
   /** Rules are compared with the kernel's this often (rule R5). */
   readonly syncPeriodMs: number;
-  /** Manifests are read again, and lists of the API server refreshed, this often. */
+  /** Manifests are read again this often; an API server tells of changes by itself. */
   readonly configSyncPeriodMs: number;
 
   readonly dialTimeoutMs: number;

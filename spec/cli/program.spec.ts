@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { packageVersion } from '../../lib/config/version.js';
+import { NO_ACCESS } from '../../lib/source/api/choose-access.js';
 import { PROGRAM } from '../support/proxy.js';
 import { until, within } from '../support/until.js';
 
@@ -33,7 +34,7 @@ describe('the built program', function () {
       'error: "--proxi-mode": no such flag; did you mean --proxy-mode?',
       'error: --udp-timeout: "5x": expected a duration such as 250ms, 1m30s or 1h',
       'error: --proxy-mode: "ipvs": expected userspace: this program relays in userspace; for the modes of the kernel run kube-proxy',
-      'error: --manifests: expected files or directories; an API server as the source is not in this version',
+      `error: ${NO_ACCESS}`,
       'See kproxy-us --help.',
       '',
     ]);
@@ -42,7 +43,7 @@ describe('the built program', function () {
   it('ends with 2 without a source', async () => {
     const { code, stderr } = await kproxyUs();
     expect(code).to.equal(2);
-    expect(stderr).to.match(/^error: --manifests: expected files or directories/);
+    expect(stderr).to.match(/^error: expected --manifests with files or directories, or an API server/);
   });
 
   it('says its version', async () => {

@@ -146,12 +146,19 @@ describe('the flags of run', () => {
     expect(fault).to.match(/^--proxy-mode: "iptables": expected userspace: .* run kube-proxy$/);
   });
 
-  it('name what this version cannot do yet instead of ignoring it', () => {
-    const { flags } = read('--kubeconfig=k');
-    const faults: string[] = [];
-    checkSource(flags, faults);
-    expect(faults).to.have.length(1);
-    expect(faults[0]).to.contain('--manifests').and.to.contain('an API server as the source is not in this version');
+  it('name a source: manifests, a kubeconfig, an address, a list in the environment (C1)', () => {
+    const faultsOf = (words: readonly string[], env: Record<string, string> = {}) => {
+      const faults: string[] = [];
+      checkSource(read(...words).flags, faults, env);
+      return faults;
+    };
+    for (const words of [['--manifests=m'], ['--kubeconfig=k'], ['--master=https://192.0.2.1']]) {
+      expect(faultsOf(words), words[0]).to.deep.equal([]);
+    }
+    expect(faultsOf([], { KUBECONFIG: 'k' })).to.deep.equal([]);
+    const [fault, ...others] = faultsOf([]);
+    expect(others).to.deep.equal([]);
+    expect(fault).to.match(/^expected --manifests .* or an API server: --kubeconfig/);
   });
 
   // kubeadm's DaemonSet, k3s, and what an operator of each mode adds.
