@@ -22,7 +22,7 @@ import { TcpRelay } from './tcp-relay.js';
 import { openUdpListener } from './udp-options.js';
 import { UdpRelay } from './udp-relay.js';
 
-const SWEEP_MS = 60_000;
+const HOUSEKEEPING_MS = 5_000;
 
 export class NativeEngine implements ThreadEngine {
   readonly #loop = new Loop();
@@ -53,7 +53,12 @@ export class NativeEngine implements ThreadEngine {
     this.#loop.addPart(this.#udp);
     this.#loop.addPart(this.#tcp);
     this.#loop.addPart(this.#gate);
-    this.#loop.addPart(new Housekeeping(SWEEP_MS, this.#loop.nowMs, () => this.#affinity.sweep()));
+    this.#loop.addPart(
+      new Housekeeping(HOUSEKEEPING_MS, this.#loop.nowMs, () => {
+        this.#affinity.sweep();
+        this.#tcp.pipes.shrink();
+      }),
+    );
   }
 
   /** 8 bytes written here, an integer of 1, let the thread read its messages (eventfd(2)). */

@@ -25,6 +25,8 @@ export class Pipes {
   readonly #idle: number[] = [];
   readonly #slots = new Slots(64, () => undefined);
   readonly #pair = new Memory(8);
+  /** The fewest that were idle at one time since the last `shrink`: so many were not needed. */
+  #leastIdle = 0;
 
   /** Pipes that exist, idle ones included. */
   get size(): number {
@@ -37,7 +39,10 @@ export class Pipes {
 
   /** An empty pipe, or -1 where none can be made (descriptors, memory): the caller copies instead. */
   take(): number {
-    return this.#idle.pop() ?? this.#make();
+    const pipe = this.#idle.pop();
+    if (pipe === undefined) return this.#make();
+    if (this.#idle.length < this.#leastIdle) this.#leastIdle = this.#idle.length;
+    return pipe;
   }
 
   /** Gives an empty pipe back. */
@@ -53,9 +58,16 @@ export class Pipes {
     this.#slots.give(pipe);
   }
 
+  /** Closes what was not needed since the last call. */
+  shrink(): void {
+    for (const pipe of this.#idle.splice(0, this.#leastIdle)) this.drop(pipe);
+    this.#leastIdle = this.#idle.length;
+  }
+
   /** Closes the idle ones: their descriptors are wanted elsewhere. */
   trim(): void {
-    for (let pipe = this.#idle.pop(); pipe !== undefined; pipe = this.#idle.pop()) this.drop(pipe);
+    for (const pipe of this.#idle.splice(0)) this.drop(pipe);
+    this.#leastIdle = 0;
   }
 
   #make(): number {
