@@ -6,13 +6,15 @@
  */
 import type { Ip, IpFamily } from '../config/address.js';
 import type { Log } from '../config/log.js';
+import type { Place } from './clauses.js';
 import type { Exec } from './command.js';
 import { type Frontend, RedirectError } from './redirector.js';
 
-/** Where flows of a frontend may be led; undefined: nowhere. */
+/** Where flows of a frontend are led. */
 export interface FlowTarget {
   readonly frontend: Frontend;
-  readonly place: { readonly host: Ip; readonly port: number } | undefined;
+  /** By the client's address; undefined: nowhere. */
+  readonly placeFor: (client: Ip) => Place | undefined;
 }
 
 /** The flows of one frontend to one place that it does not lead to any more. */
@@ -21,6 +23,8 @@ export interface StaleFlows {
   readonly port: number;
   readonly placeHost: Ip;
   readonly placePort: number;
+  /** Of this client alone, where it still leads others there; absent: of all. */
+  readonly client?: Ip;
 }
 
 /** More kinds of stale flows than this in one sync are left to time out: 30 s after their last datagram. */
@@ -59,6 +63,7 @@ export class FlowForgetter {
     if (stale.length > MAX_DELETIONS) this.#log.warn('too many stale UDP flows to delete all', { count: stale.length });
     for (const flows of stale.slice(0, MAX_DELETIONS)) {
       const place = ['--reply-src', flows.placeHost, '--reply-port-src', String(flows.placePort)];
+      if (flows.client !== undefined) place.push('--orig-src', flows.client);
       // Its exit code is a failure where the flow has just gone by itself.
       await this.#exec('conntrack', ['-D', '-f', family, '-p', 'udp', ...originArgs(flows), ...place]);
     }
@@ -66,24 +71,38 @@ export class FlowForgetter {
   }
 }
 
-/** What the client dialled (the first `dst` and `dport`), and who answers it (the second `src` and `sport`). */
-const FLOW = / dst=(\S+) sport=\d+ dport=(\d+) .*?\bsrc=(\S+) dst=\S+ sport=(\d+) /;
+/** The client, what it dialled, and who answers it (the second `src` and `sport`). */
+const FLOW = / src=(\S+) dst=(\S+) sport=\d+ dport=(\d+) .*?\bsrc=(\S+) dst=\S+ sport=(\d+) /;
+
+/** The flows of one frontend to one place, by whether it still leads their clients there. */
+interface Kind {
+  readonly flows: StaleFlows;
+  readonly staleClients: Set<Ip>;
+  holdsRight: boolean;
+}
 
 /** Which flows of these frontends, as `conntrack -L` prints them, lead elsewhere than they should; each kind once. */
 export function staleFlows(listing: string, targets: readonly FlowTarget[]): readonly StaleFlows[] {
-  const wanted = new Map(targets.map(({ frontend, place }) => [`${frontend.address} ${frontend.port}`, place]));
-  const stale = new Map<string, StaleFlows>();
+  const wanted = new Map(targets.map(({ frontend, placeFor }) => [`${frontend.address} ${frontend.port}`, placeFor]));
+  const kinds = new Map<string, Kind>();
   for (const line of listing.split('\n')) {
-    const [, address, dport, placeHost, sport] = FLOW.exec(line) ?? [];
-    if (address === undefined || placeHost === undefined) continue;
+    const [, client, address, dport, placeHost, sport] = FLOW.exec(line) ?? [];
+    if (client === undefined || address === undefined || placeHost === undefined) continue;
     const [port, placePort] = [Number(dport), Number(sport)];
-    const key = `${address} ${port}`;
-    if (!wanted.has(key)) continue;
-    const place = wanted.get(key);
-    if (place?.host === placeHost && place.port === placePort) continue;
-    stale.set(`${key} ${placeHost} ${placePort}`, { address, port, placeHost, placePort });
+    const placeFor = wanted.get(`${address} ${port}`);
+    if (placeFor === undefined) continue;
+    const key = `${address} ${port} ${placeHost} ${placePort}`;
+    const flows = { address, port, placeHost, placePort };
+    const kind = kinds.get(key) ?? { flows, staleClients: new Set(), holdsRight: false };
+    kinds.set(key, kind);
+    const place = placeFor(client);
+    if (place?.host === placeHost && place.port === placePort) kind.holdsRight = true;
+    else kind.staleClients.add(client);
   }
-  return [...stale.values()];
+  return [...kinds.values()].flatMap(({ flows, staleClients, holdsRight }) => {
+    if (holdsRight) return [...staleClients].map((client) => ({ ...flows, client }));
+    return staleClients.size > 0 ? [flows] : [];
+  });
 }
 
 function originArgs({ address, port }: { readonly address: Ip; readonly port: number }): readonly string[] {

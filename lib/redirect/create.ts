@@ -8,6 +8,8 @@ import { RedirectError, type Redirector } from './redirector.js';
 
 export interface RedirectorDeps {
   readonly log: Log;
+  /** As by `setInsideCidrs`; none where it is absent. */
+  readonly insideCidrs?: readonly string[];
   /** Runs the tools; in specs, inside a namespace. */
   readonly exec?: Exec;
 }
@@ -16,7 +18,7 @@ export interface RedirectorDeps {
 export function createRedirector(mode: RedirectMode, deps: RedirectorDeps): Redirector {
   switch (mode) {
     case 'iptables':
-      return new IptablesRedirector({ log: deps.log, exec: deps.exec ?? runCommand });
+      return new IptablesRedirector({ ...deps, exec: deps.exec ?? runCommand });
     case 'none':
       return new NoRedirector();
     case 'nftables':

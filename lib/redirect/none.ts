@@ -13,6 +13,8 @@ export class NoRedirector implements Redirector {
 
   async apply(): Promise<void> {}
 
+  async setInsideCidrs(): Promise<void> {}
+
   async repair(): Promise<undefined> {}
 
   async cleanup(): Promise<void> {}

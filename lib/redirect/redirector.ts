@@ -56,6 +56,11 @@ export interface Redirector {
    * A redirect that no rule can be made of (a bad address, a bad port) is logged and left out; the others go on.
    */
   apply(changes: RedirectChanges): Promise<void>;
+  /**
+   * Whose packets count as from inside, beside the node's own (rule E7): blocks of pods, both families mixed. Writes what
+   * that changes, with the guarantees of `apply`. A block that is none is logged and left out.
+   */
+  setInsideCidrs(cidrs: readonly string[]): Promise<void>;
   /** Puts back what somebody else changed; resolves with what it repaired, in words, or undefined (rule R5). */
   repair(): Promise<string | undefined>;
   /** Removes everything that any process of ours left, and nothing else; not an error when there is nothing (rule R6). */

@@ -4,26 +4,53 @@
  *   Redirect -> faultOf (left out, loudly) | commentOf(owner) -> rule text
  */
 import { familyOf, type Ip, parseIp, scopeOf, unmapIp } from '../config/address.js';
-import type { Redirect } from './redirector.js';
+import { parseBlock } from './block.js';
+import type { Redirect, RedirectAction, SourceRanges } from './redirector.js';
 
 /** What xt_comment holds, its final NUL included. */
 const MAX_COMMENT_BYTES = 256;
 
+/** Every range is a few rules, which new connections to any frontend in the same chain walk past. */
+export const MAX_SOURCE_RANGES = 256;
+
 /** Why no rule can be made of it, or undefined. */
-export function faultOf({ frontend, action }: Redirect): string | undefined {
+export function faultOf({ frontend, action, insideAction, allowed }: Redirect): string | undefined {
   const { address, port, protocol } = frontend;
   if (!isCanonical(address)) return 'the frontend address is not an IP address in canonical text';
-  // A Service may not take over the node's own loopback, a metadata server at 169.254.169.254, or every address.
-  if (scopeOf(address) !== 'unicast') return `a ${scopeOf(address)} address cannot be a frontend`;
   if (!isPort(port)) return 'the frontend port is not a number from 1 to 65535';
   if (protocol !== 'TCP' && protocol !== 'UDP') return 'the protocol is neither TCP nor UDP';
-  if (action.kind !== 'listener') return undefined;
+  if (isWildcard(address)) {
+    const dropsAlone = action.kind === 'drop' && insideAction === undefined && allowed === undefined;
+    return dropsAlone ? undefined : 'every address of the node at once can only be dropped';
+  }
+  // A Service may not take over the node's own loopback, or a metadata server at 169.254.169.254.
+  if (scopeOf(address) !== 'unicast') return `a ${scopeOf(address)} address cannot be a frontend`;
+  return faultOfAction(address, action) ?? faultOfAction(address, insideAction) ?? faultOfRanges(address, allowed);
+}
+
+/** Stands for every address of the node. */
+export function isWildcard(address: Ip): boolean {
+  return scopeOf(address) === 'unspecified';
+}
+
+function faultOfAction(address: Ip, action: RedirectAction | undefined): string | undefined {
+  if (action?.kind !== 'listener') return undefined;
   if (!isCanonical(action.host)) return 'the listener address is not an IP address in canonical text';
   if (familyOf(action.host) !== familyOf(address)) return 'the listener is of the other address family';
   if (['unspecified', 'multicast', 'broadcast'].includes(scopeOf(action.host))) {
     return `packets cannot be sent on to the ${scopeOf(action.host)} address`;
   }
   return isPort(action.port) ? undefined : 'the listener port is not a number from 1 to 65535';
+}
+
+function faultOfRanges(address: Ip, allowed: SourceRanges | undefined): string | undefined {
+  if (allowed === undefined) return undefined;
+  const { cidrs } = allowed;
+  if (cidrs.length > MAX_SOURCE_RANGES) return `${cidrs.length} source ranges are over ${MAX_SOURCE_RANGES}`;
+  const blocks = cidrs.map(parseBlock);
+  if (blocks.includes(undefined)) return 'a source range is not a block of addresses such as 10.0.0.0/8';
+  const ofFamily = blocks.every((block) => block?.family === familyOf(address));
+  return ofFamily ? undefined : 'a source range is of the other address family';
 }
 
 /**

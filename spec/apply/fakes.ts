@@ -100,6 +100,8 @@ export class FakeRedirector implements Redirector {
     this.#pending.clear();
   }
 
+  async setInsideCidrs(): Promise<void> {}
+
   async existing(): Promise<readonly Redirect[]> {
     return [];
   }

@@ -12,42 +12,56 @@ udp      17 29 src=10.96.0.10 dst=10.244.1.9 sport=53 dport=9 src=10.244.1.9 dst
 udp      17 29 src=fd00::5 dst=fd00:10:96::a sport=4000 dport=53 src=2001:db8::1 dst=fd00::5 sport=30000 dport=4000 mark=0 use=1
 `;
 
+/** Whoever the client is. */
+const leading = (text: string, place: ReturnType<FlowTarget['placeFor']>): FlowTarget => ({
+  frontend: frontend(text),
+  placeFor: () => place,
+});
+
 const places = (targets: readonly FlowTarget[]) =>
   staleFlows(LISTING, targets).map(
-    ({ address, port, placeHost, placePort }) => `${address} ${port} ${placeHost} ${placePort}`,
+    ({ address, port, placeHost, placePort, client }) =>
+      `${address} ${port} ${placeHost} ${placePort}${client === undefined ? '' : ` of ${client}`}`,
   );
 
 describe('staleFlows (R8)', () => {
-  const dns = frontend('10.96.0.10:53/UDP');
+  const dns = '10.96.0.10:53/UDP';
 
   it('finds, once, each place that a frontend does not lead to any more', () => {
-    expect(places([{ frontend: dns, place: { host: '192.0.2.1', port: 30_001 } }])).to.deep.equal([
+    expect(places([leading(dns, { host: '192.0.2.1', port: 30_001 })])).to.deep.equal([
       '10.96.0.10 53 192.0.2.1 30000',
       '10.96.0.10 53 10.96.0.10 53',
     ]);
   });
 
   it('leaves flows that go where they should', () => {
-    expect(places([{ frontend: dns, place: { host: '192.0.2.1', port: 30_000 } }])).to.deep.equal([
+    expect(places([leading(dns, { host: '192.0.2.1', port: 30_000 })])).to.deep.equal(['10.96.0.10 53 10.96.0.10 53']);
+  });
+
+  it('finds every flow of a frontend that leads nowhere', () => {
+    expect(places([leading(dns, undefined)])).to.have.lengthOf(2);
+  });
+
+  it('finds the flows of one client where others are still led there (E7)', () => {
+    const listeners = [30_000, 30_001].map((port) => ({ host: '192.0.2.1', port }));
+    const placeFor = (client: string) => listeners[client === '10.244.1.11' ? 1 : 0];
+    expect(places([{ frontend: frontend(dns), placeFor }])).to.deep.equal([
+      '10.96.0.10 53 192.0.2.1 30000 of 10.244.1.11',
       '10.96.0.10 53 10.96.0.10 53',
     ]);
   });
 
-  it('finds every flow of a frontend that leads nowhere', () => {
-    expect(places([{ frontend: dns, place: undefined }])).to.have.lengthOf(2);
-  });
-
   it('reads IPv6 flows', () => {
-    expect(places([{ frontend: frontend('[fd00:10:96::a]:53/UDP'), place: undefined }])).to.deep.equal([
+    expect(places([leading('[fd00:10:96::a]:53/UDP', undefined)])).to.deep.equal([
       'fd00:10:96::a 53 2001:db8::1 30000',
     ]);
   });
 
   it('finds nothing for frontends without flows, nor in lines that are none', () => {
-    expect(places([{ frontend: frontend('10.96.0.11:53/UDP'), place: undefined }])).to.deep.equal([]);
-    expect(
-      staleFlows('conntrack v1.4.7: 0 flow entries have been shown.\n', [{ frontend: dns, place: undefined }]),
-    ).to.deep.equal([]);
+    expect(places([leading('10.96.0.11:53/UDP', undefined)])).to.deep.equal([]);
+    expect(staleFlows('conntrack v1.4.7: 0 flow entries have been shown.\n', [leading(dns, undefined)])).to.deep.equal(
+      [],
+    );
   });
 });
 
@@ -55,7 +69,7 @@ describe('FlowForgetter', () => {
   const answering =
     (result: Partial<CommandResult>): Exec =>
     async () => ({ code: 0, stdout: '', stderr: '', ...result });
-  const target = (text: string): FlowTarget => ({ frontend: frontend(text), place: undefined });
+  const target = (text: string) => leading(text, undefined);
 
   it('deletes stale flows by frontend and place, and nothing wider', async () => {
     const exec = watched(answering({ stdout: LISTING }));
@@ -64,6 +78,16 @@ describe('FlowForgetter', () => {
       'conntrack -L -f ipv4 -p udp',
       'conntrack -D -f ipv4 -p udp --orig-dst 10.96.0.10 --orig-port-dst 54 --reply-src 192.0.2.1 --reply-port-src 30000',
     ]);
+  });
+
+  it('deletes the flows of one client alone where others are led there rightly', async () => {
+    const exec = watched(answering({ stdout: LISTING }));
+    const place = { host: '192.0.2.1', port: 30_000 };
+    const placeFor = (client: string) => (client === '10.244.1.12' ? place : undefined);
+    await new FlowForgetter(exec, keptLog()).forget('IPv4', [{ frontend: frontend('10.96.0.10:53/UDP'), placeFor }]);
+    expect(exec.ran).to.include(
+      'conntrack -D -f ipv4 -p udp --orig-dst 10.96.0.10 --orig-port-dst 53 --reply-src 192.0.2.1 --reply-port-src 30000 --orig-src 10.244.1.11',
+    );
   });
 
   it('lists the flows of one frontend alone where one has changed', async () => {

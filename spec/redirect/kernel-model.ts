@@ -3,6 +3,7 @@
  * becomes of the first packet of a connection. It knows the options that we use, and throws at any other.
  */
 import { isIPv6 } from 'node:net';
+import type { Ip } from '../../lib/config/address.js';
 import type { Frontend } from '../../lib/redirect/redirector.js';
 
 type Chains = Map<string, string[]>;
@@ -15,6 +16,12 @@ const BUILTIN: Readonly<Record<string, readonly string[]>> = {
 
 export class KernelModel {
   #tables = new Map(Object.entries(BUILTIN).map(([table, chains]) => [table, emptyChains(chains)]));
+  readonly #local: ReadonlySet<Ip>;
+
+  /** Addresses of the node. */
+  constructor(local: readonly Ip[] = []) {
+    this.#local = new Set(local);
+  }
 
   /** Throws, with all that was committed before in place, as iptables-restore does. */
   restore(text: string, onCommit: () => void = () => undefined): void {
@@ -41,23 +48,35 @@ export class KernelModel {
     return this.#tables.get(table) ?? fail(`no table ${table}`);
   }
 
-  /** A new connection, from elsewhere, to this frontend. */
-  dial(to: Frontend): Verdict {
-    const nat = this.#walk('nat', 'PREROUTING', { ...to, translated: false });
-    if (nat?.target === 'DNAT') {
-      const place = nat.argument;
-      const [, address = '', port] = /^\[?(.+?)\]?:(\d+)$/.exec(place) ?? [];
-      const filter = this.#walk('filter', 'INPUT', { ...to, address, port: Number(port), translated: place !== '' });
-      return filter === undefined ? `to ${place}` : verdictOf(filter.target);
-    }
-    const filter = this.#walk('filter', 'FORWARD', { ...to, translated: false });
-    return filter === undefined ? 'passed' : verdictOf(filter.target);
+  /** A new connection to this frontend: from this address, of the node where it is one, else from elsewhere. */
+  dial(to: Frontend, source: Ip = isIPv6(to.address) ? '2001:db8:e::9' : '198.51.100.9'): Verdict {
+    const own = this.#local.has(source);
+    const lo = (address: Ip) => (own && this.#local.has(address) ? 'lo' : undefined);
+    const packet = { ...to, source, incoming: own ? undefined : 'eth0', translated: false };
+    const nat = this.#walk('nat', own ? 'OUTPUT' : 'PREROUTING', { ...packet, outgoing: lo(to.address) });
+    const place = nat?.target === 'DNAT' ? nat.argument : '';
+    const [, address = to.address, port = to.port] = /^\[?(.+?)\]?:(\d+)$/.exec(place) ?? [];
+    const onWay = { ...packet, address, port: Number(port), translated: place !== '' };
+    const verdict = this.#filter(onWay, own, lo(address));
+    if (verdict !== undefined) return verdict;
+    return place === '' ? 'passed' : `to ${place}`;
+  }
+
+  #filter(packet: Packet, own: boolean, lo: string | undefined): Verdict | undefined {
+    const sent = own ? this.#walk('filter', 'OUTPUT', { ...packet, outgoing: lo ?? 'eth0' }) : undefined;
+    if (sent !== undefined) return verdictOf(sent.target);
+    const arrives = this.#local.has(packet.address);
+    if (own && !arrives) return undefined;
+    const chain = arrives ? 'INPUT' : 'FORWARD';
+    const received = this.#walk('filter', chain, { ...packet, incoming: lo ?? packet.incoming });
+    return received === undefined ? undefined : verdictOf(received.target);
   }
 
   #walk(table: string, start: string, packet: Packet): { target: string; argument: string } | undefined {
     for (const rule of this.chains(table).get(start) ?? fail(`no chain ${start}`)) {
-      const { matches, target, goto, argument } = read(rule, packet);
+      const { matches, target, goto, argument } = read(rule, packet, this.#local);
       if (!matches) continue;
+      if (target === 'RETURN') return undefined;
       if (!this.chains(table).has(target)) return { target, argument };
       const verdict = this.#walk(table, target, packet);
       if (verdict !== undefined || goto) return verdict;
@@ -67,10 +86,13 @@ export class KernelModel {
 }
 
 interface Packet extends Frontend {
+  readonly source: Ip;
+  readonly incoming?: string | undefined;
+  readonly outgoing?: string | undefined;
   readonly translated: boolean;
 }
 
-function read(rule: string, packet: Packet) {
+function read(rule: string, packet: Packet, local: ReadonlySet<Ip>) {
   const words = rule.split(' ').slice(2);
   let matches = true;
   let target = '';
@@ -90,11 +112,26 @@ function read(rule: string, packet: Packet) {
         matches &&= packet.port >= (first ?? 0) && packet.port <= (last ?? 0);
         break;
       }
-      case '!':
-        if (value !== '--ctstate' || words[i + 2] !== 'DNAT') fail(rule);
-        matches &&= !packet.translated;
+      case '-s':
+        matches &&= inMask(packet.source, value);
+        break;
+      case '-i':
+        matches &&= packet.incoming === value;
+        break;
+      case '--src-type':
+      case '--dst-type':
+        if (value !== 'LOCAL') fail(rule);
+        matches &&= local.has(words[i] === '--src-type' ? packet.source : packet.address);
+        break;
+      case '!': {
+        const operand = words[i + 2];
+        if (value === '--ctstate' && operand === 'DNAT') matches &&= !packet.translated;
+        else if (value === '-i') matches &&= packet.incoming !== operand;
+        else if (value === '-o') matches &&= packet.outgoing !== operand;
+        else fail(rule);
         i++;
         break;
+      }
       case '--ctstate':
         if (value !== 'NEW') fail(rule);
         break;

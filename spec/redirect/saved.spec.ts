@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { differences, jumpChanges, parseSaved, redirectsIn } from '../../lib/redirect/iptables/saved.js';
+import { differences, jumpChanges, parseSaved } from '../../lib/redirect/iptables/saved.js';
+import { redirectOf, routingsIn } from '../../lib/redirect/iptables/saved-routings.js';
 import { inWords } from './support.js';
 
 const DNAT =
@@ -95,7 +96,10 @@ describe('jumpChanges', () => {
   });
 });
 
-describe('redirectsIn', () => {
+describe('routingsIn', () => {
+  const found = (natRules: readonly string[], filterRules: readonly string[] = []) =>
+    routingsIn({ nat: nat(...natRules), filter: nat(...filterRules) }).map(redirectOf);
+
   it('reads redirects back, and leaves out what is none (Y7)', () => {
     const rules = [
       DNAT,
@@ -104,12 +108,25 @@ describe('redirectsIn', () => {
       '-A KPROXY-US-0a -d 10.96.0.0/16 -p tcp -m tcp --dport 80 -j REJECT',
       '-A KPROXY-US-0a -d 10.96.0.10/32 -p icmp -j REJECT',
       '-A KPROXY-US-0a -p tcp -m tcp --dport 80 -j DNAT --to-destination 192.0.2.1:30000',
-      '-A KPROXY-US-0a -d 10.96.0.10/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 192.0.2.1',
-      '-A KPROXY-US-0a -d 10.96.0.10/32 -p tcp -m tcp --dport 80 -j RETURN',
+      '-A KPROXY-US-0a -d 10.96.0.10/32 -p tcp -m tcp --dport 81 -j DNAT --to-destination 192.0.2.1',
+      '-A KPROXY-US-0a -d 10.96.0.10/32 -p tcp -m tcp --dport 82 -j RETURN',
+      '-A KPROXY-US-0a -s 10.0.0.0/33 -d 10.96.0.10/32 -p tcp -m tcp --dport 83 -j DROP',
+      '-A KPROXY-US-0a -d 10.96.0.10/32 -p tcp -m tcp --dport 84 -m mark --mark 0x1 -j DROP',
+      '-A KPROXY-US-0a -d 10.96.0.10/32 ! -i lo -p tcp -m tcp --dport 85 -j DROP',
+      '-A KPROXY-US-0a -d 10.96.0.10/32 -p tcp -m tcp --dport 86 -m addrtype --src-type UNICAST -j DROP',
     ];
-    expect(redirectsIn(nat(...rules)).map((one) => `${inWords(one)} ${one.owner}`)).to.deep.equal([
+    expect(found(rules).map((one) => `${inWords(one)} ${one.owner}`)).to.deep.equal([
       '10.96.0.10:80/TCP -> 192.0.2.1:30000 a/b:c/TCP',
       '10.96.0.74:53/UDP -> reject ',
+    ]);
+  });
+
+  it('reads a frontend back whose rules somebody else changed, as packets meet them', () => {
+    const match = '-A KPROXY-US-0a -d 10.96.0.10/32 -p tcp -m tcp --dport 80';
+    const natRules = [`${match} -s 10.244.0.0/16 -j DNAT --to-destination 192.0.2.1:30000`];
+    const filterRules = [`${match} -s 10.1.0.0/16 -j RETURN`, `${match} -j DROP`];
+    expect(found(natRules, filterRules).map(inWords)).to.deep.equal([
+      '10.96.0.10:80/TCP -> 192.0.2.1:30000 for 10.244.0.0/16',
     ]);
   });
 });

@@ -2,8 +2,10 @@
 import { hostPort, type Ip } from '../../lib/config/address.js';
 import type { Log, LogFields } from '../../lib/config/log.js';
 import type { Protocol } from '../../lib/model/objects.js';
+import { parseBlock } from '../../lib/redirect/block.js';
+import { type Routing, routingOf } from '../../lib/redirect/clauses.js';
 import { type Exec, runCommand } from '../../lib/redirect/command.js';
-import type { Frontend, Redirect } from '../../lib/redirect/redirector.js';
+import type { Frontend, Redirect, RedirectAction } from '../../lib/redirect/redirector.js';
 import type { Namespace } from '../support/lab/namespace.js';
 
 export const OWNER = 'ns/name:port/TCP';
@@ -22,9 +24,22 @@ export function refused(from: string, owner = OWNER): Redirect {
   return { frontend: frontend(from), action: { kind: 'reject' }, owner };
 }
 
-export function inWords({ frontend: { address, port, protocol }, action }: Redirect): string {
-  const to = action.kind === 'listener' ? hostPort(action.host, action.port) : action.kind;
-  return `${hostPort(address, port)}/${protocol} -> ${to}`;
+export function routing(redirect: Redirect, insideCidrs: readonly string[] = []): Routing {
+  return routingOf(
+    redirect,
+    insideCidrs.flatMap((cidr) => parseBlock(cidr) ?? []),
+  );
+}
+
+/** `10.96.0.10:53/UDP -> 192.0.2.1:30000, inside drop, for 10.0.0.0/8,node`. */
+export function inWords({ frontend: one, action, insideAction, allowed }: Redirect): string {
+  const inside = insideAction === undefined ? '' : `, inside ${to(insideAction)}`;
+  const ranges = allowed === undefined ? '' : ` for ${[...allowed.cidrs, ...(allowed.node ? ['node'] : [])].join()}`;
+  return `${hostPort(one.address, one.port)}/${one.protocol} -> ${to(action)}${inside}${ranges}`;
+}
+
+function to(action: RedirectAction): string {
+  return action.kind === 'listener' ? hostPort(action.host, action.port) : action.kind;
 }
 
 export interface LogLine extends LogFields {

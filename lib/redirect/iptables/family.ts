@@ -5,10 +5,14 @@
  */
 import type { Ip, IpFamily } from '../../config/address.js';
 import type { Log } from '../../config/log.js';
-import type { FlowForgetter, FlowTarget } from '../conntrack.js';
+import type { Block } from '../block.js';
+import { placeFor, type Routing, samePlaces, UNTOUCHED } from '../clauses.js';
+import type { FlowForgetter } from '../conntrack.js';
 import { type FrontendKey, frontendKey, type Redirect, RedirectError } from '../redirector.js';
-import { RuleSet, type Saved, type Transition } from './rule-set.js';
-import { redirectsIn } from './saved.js';
+import { isWildcard } from '../validate.js';
+import { RuleSet, type Transition } from './rule-set.js';
+import type { Saved } from './saved.js';
+import { redirectOf, routingsIn } from './saved-routings.js';
 import { sectionText } from './table-rules.js';
 import type { IptablesTool } from './tool.js';
 
@@ -18,14 +22,23 @@ export class FamilyRules {
   readonly #flows: FlowForgetter;
   readonly #log: Log;
   #rules: RuleSet;
+  #inside: readonly Block[] = [];
   /** The kernel holds what was last written, as far as we did it. */
   #known = false;
   /** Something was written, so there is something to repair. */
   #begun = false;
   /** Frontends whose flows may be stale; they stay until a batch has succeeded. */
-  readonly #moved = new Map<FrontendKey, FlowTarget>();
+  readonly #moved = new Map<FrontendKey, Routing>();
+  readonly #localAddresses: () => readonly Ip[];
 
-  constructor(family: IpFamily, tool: IptablesTool, flows: FlowForgetter, log: Log) {
+  constructor(
+    family: IpFamily,
+    tool: IptablesTool,
+    flows: FlowForgetter,
+    log: Log,
+    localAddresses: () => readonly Ip[],
+  ) {
+    this.#localAddresses = localAddresses;
     this.#family = family;
     this.#tool = tool;
     this.#flows = flows;
@@ -41,9 +54,14 @@ export class FamilyRules {
     this.#rules.remove(key);
   }
 
+  /** Whose packets come from inside. Nothing is written. */
+  setInside(blocks: readonly Block[]): void {
+    this.#inside = blocks;
+    this.#rules.setInside(blocks);
+  }
+
   async existing(): Promise<readonly Redirect[]> {
-    const saved = await this.#tool.save();
-    return [...redirectsIn(saved.nat), ...redirectsIn(saved.filter)];
+    return routingsIn(await this.#tool.save()).map(redirectOf);
   }
 
   /** One batch, or none where nothing is staged. A batch that fails is followed by one that does not rely on anything. */
@@ -61,6 +79,11 @@ export class FamilyRules {
     await this.#writeBatch(await this.#tool.save());
   }
 
+  /** `write`, where anything was written before: the first batch is that of the first `apply`. */
+  async rewrite(): Promise<void> {
+    if (this.#begun) await this.write();
+  }
+
   async #writeBatch(saved?: Saved): Promise<void> {
     for (const transition of this.#rules.transitions(saved)) this.#move(transition);
     this.#known = false;
@@ -69,14 +92,25 @@ export class FamilyRules {
     this.#known = true;
     const moved = [...this.#moved.values()];
     this.#moved.clear();
-    await this.#flows.forget(this.#family, moved);
+    await this.#forget(moved);
   }
 
-  #move({ before, after }: Transition): void {
-    const frontend = (after ?? before)?.frontend;
-    if (frontend === undefined || frontend.protocol !== 'UDP') return;
-    if (after !== undefined && before !== undefined && samePlace(before, after)) return;
-    this.#moved.set(frontendKey(frontend), { frontend, place: placeOf(frontend, after) });
+  #move({ frontend, before, after }: Transition): void {
+    // Filter alone knows wildcards: no flow is sent on by them.
+    if (frontend.protocol !== 'UDP' || isWildcard(frontend.address)) return;
+    if (samePlaces(before?.clauses ?? UNTOUCHED, after?.clauses ?? UNTOUCHED)) return;
+    // No redirect: what goes to the address itself is none of our business.
+    this.#moved.set(frontendKey(frontend), after ?? { frontend, owner: '', clauses: UNTOUCHED, listeners: [] });
+  }
+
+  async #forget(moved: readonly Routing[]): Promise<void> {
+    if (moved.length === 0) return;
+    const local = new Set(this.#localAddresses());
+    const targets = moved.map((routing) => ({
+      frontend: routing.frontend,
+      placeFor: (client: Ip) => placeFor(routing, client, (ip) => local.has(ip)),
+    }));
+    await this.#flows.forget(this.#family, targets);
   }
 
   /** Compares the kernel's rules with ours and writes all of them where they differ. Resolves with what differed. */
@@ -91,6 +125,7 @@ export class FamilyRules {
   /** Removes every chain of ours and what leads to one; runs nothing where there is none. Forgets what was wanted. */
   async cleanup(): Promise<void> {
     this.#rules = new RuleSet(this.#family);
+    this.#rules.setInside(this.#inside);
     this.#known = false;
     this.#begun = false;
     const saved = await this.#tool.save();
@@ -100,15 +135,4 @@ export class FamilyRules {
     });
     if (sections.length > 0) await this.#tool.restore(sections.join(''));
   }
-}
-
-function placeOf(frontend: { address: Ip; port: number }, after: Redirect | undefined): FlowTarget['place'] {
-  // No redirect: what goes to the address itself is none of our business.
-  if (after === undefined) return { host: frontend.address, port: frontend.port };
-  return after.action.kind === 'listener' ? after.action : undefined;
-}
-
-function samePlace(before: Redirect, after: Redirect): boolean {
-  const [a, b] = [placeOf(before.frontend, before), placeOf(after.frontend, after)];
-  return a?.host === b?.host && a?.port === b?.port;
 }

@@ -5,8 +5,10 @@
  *   RedirectChanges -> FamilyRules (IPv4), FamilyRules (IPv6) -> one iptables-restore each
  */
 import { existsSync } from 'node:fs';
-import { familyOf, IP_FAMILIES, type IpFamily } from '../../config/address.js';
+import { networkInterfaces } from 'node:os';
+import { familyOf, IP_FAMILIES, type Ip, type IpFamily, parseIp } from '../../config/address.js';
 import type { Log } from '../../config/log.js';
+import { type Block, parseBlock, withoutContained } from '../block.js';
 import type { Exec } from '../command.js';
 import { FlowForgetter } from '../conntrack.js';
 import { frontendKey, type Redirect, type RedirectChanges, RedirectError, type Redirector } from '../redirector.js';
@@ -19,7 +21,14 @@ export interface IptablesOptions {
   readonly exec: Exec;
   /** Whether the kernel speaks IPv6 at all. */
   readonly hasIpv6?: () => boolean;
+  /** As by `setInsideCidrs`. */
+  readonly insideCidrs?: readonly string[];
+  /** The node's own addresses. */
+  readonly localAddresses?: () => readonly Ip[];
 }
+
+/** Each is a rule or two of every frontend that tells inside from outside. */
+export const MAX_INSIDE_CIDRS = 64;
 
 /** Differences named in one repair. */
 const MAX_NAMED = 5;
@@ -34,14 +43,15 @@ export class IptablesRedirector implements Redirector {
   /** Calls run one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor({ log, exec, hasIpv6 }: IptablesOptions) {
+  constructor({ log, exec, hasIpv6, insideCidrs = [], localAddresses = ownAddresses }: IptablesOptions) {
     this.#log = log;
     this.#hasIpv6 = hasIpv6 ?? (() => existsSync('/proc/net/if_inet6'));
     const flows = new FlowForgetter(exec, log);
     const tool = (family: IpFamily) => new IptablesTool(family, exec, log);
     this.#tools = { IPv4: tool('IPv4'), IPv6: tool('IPv6') };
-    const rules = (family: IpFamily) => new FamilyRules(family, this.#tools[family], flows, log);
+    const rules = (family: IpFamily) => new FamilyRules(family, this.#tools[family], flows, log, localAddresses);
     this.#rules = { IPv4: rules('IPv4'), IPv6: rules('IPv6') };
+    this.#setInside(insideCidrs);
   }
 
   readonly serves = (family: IpFamily): boolean => this.#served.includes(family);
@@ -95,6 +105,30 @@ export class IptablesRedirector implements Redirector {
     this.#rules[familyOf(frontend.address)].set(redirect);
   }
 
+  setInsideCidrs(cidrs: readonly string[]): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#setInside(cidrs);
+      await this.#each(this.#served, (rules) => rules.rewrite());
+    });
+  }
+
+  #setInside(cidrs: readonly string[]): void {
+    const blocks: Block[] = [];
+    for (const cidr of new Set(cidrs)) {
+      const block = parseBlock(cidr);
+      if (block === undefined) this.#log.error('not a block of addresses: it does not count as inside', { cidr });
+      else blocks.push(block);
+    }
+    const kept = withoutContained(blocks);
+    if (kept.length > MAX_INSIDE_CIDRS) {
+      this.#log.error('too many blocks of addresses: the last do not count as inside', {
+        count: kept.length,
+        limit: MAX_INSIDE_CIDRS,
+      });
+    }
+    for (const family of IP_FAMILIES) this.#rules[family].setInside(kept.slice(0, MAX_INSIDE_CIDRS));
+  }
+
   repair(): Promise<string | undefined> {
     return this.#inTurn(async () => {
       const found: string[] = [];
@@ -139,4 +173,9 @@ export class IptablesRedirector implements Redirector {
     this.#last = result.catch(() => undefined);
     return result;
   }
+}
+
+function ownAddresses(): readonly Ip[] {
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return all.flatMap(({ address }) => parseIp(address) ?? []);
 }

@@ -1,14 +1,25 @@
 /**
- * Owns the names of our chains and the text of one rule, as iptables-save prints it.
+ * Owns the names of our chains and the text of rules, as iptables-save prints them.
  *
- *   Redirect -> natRule | filterRule        root chain -> gotoBucket -> bucket chain -> rule
+ *   Routing -> natRules, filterRules        root chain -> gotoBucket -> bucket chain -> rules of a frontend
  *
  * Rules stand in up to 64 chains by the low bits of the frontend's address, so that a packet walks past tens of rules where
  * one flat chain makes it walk past thousands, and a change rewrites one short chain.
  */
 import { familyOf, hostPort, type Ip, type IpFamily } from '../../config/address.js';
-import type { Frontend, Redirect } from '../redirector.js';
-import { commentOf } from '../validate.js';
+import { blockText } from '../block.js';
+import {
+  both,
+  type Clause,
+  covers,
+  isRefusal,
+  type Routing,
+  type Sources,
+  UNTOUCHED,
+  type Verdict,
+} from '../clauses.js';
+import type { Frontend } from '../redirector.js';
+import { commentOf, isWildcard } from '../validate.js';
 
 export type Table = 'nat' | 'filter';
 
@@ -16,16 +27,19 @@ export type Table = 'nat' | 'filter';
 export const ROOT = 'KPROXY-US';
 /** Refuses what was sent to a redirect port directly (rule R4). */
 export const PORTS = 'KPROXY-US-PORTS';
+/** Node ports that drop what comes in from outside, at whatever address of the node (rule E6). */
+export const NODE = 'KPROXY-US-NODE';
 
 const BUCKETS = 64;
 
 /** Chains that any process of ours may have made, and no others. */
 export function isOurChain(chain: string): boolean {
-  return /^KPROXY-US(-PORTS|-[0-9a-f]{2})?$/.test(chain);
+  return /^KPROXY-US(-PORTS|-NODE|-[0-9a-f]{2})?$/.test(chain);
 }
 
 /** The bits are those that allocators vary first. Whoever can choose many addresses in one bucket pays with their own lookups. */
 export function bucketChain(address: Ip): string {
+  if (isWildcard(address)) return NODE;
   const low = familyOf(address) === 'IPv4' ? Number(address.split('.').at(-1)) : lowGroup(address);
   return `${ROOT}-${(low % BUCKETS).toString(16).padStart(2, '0')}`;
 }
@@ -34,6 +48,9 @@ function lowGroup(address: Ip): number {
   const group = address.slice(address.lastIndexOf(':') + 1);
   return group === '' ? 0 : Number.parseInt(group, 16);
 }
+
+/** What comes in from outside for an address of the node: asked before the buckets, which are left for good. */
+export const NODE_JUMP = `-A ${ROOT} ! -i lo -m addrtype --dst-type LOCAL -j ${NODE}`;
 
 /** `goto`: what falls out of the bucket need not be compared with the other buckets. */
 export function gotoBucket(family: IpFamily, chain: string): string {
@@ -59,23 +76,69 @@ export const JUMPS: Readonly<Record<Table, readonly string[]>> = {
  * DNAT to an address of the node, not REDIRECT: REDIRECT drops where the incoming interface has no address (routed pod
  * links have none), and sends the node's own packets to 127.0.0.1, from where UDP answers come back with a strange source.
  */
-export function natRule(redirect: Redirect): string | undefined {
-  const { action } = redirect;
-  if (action.kind !== 'listener') return undefined;
-  return `${matchOf(redirect)} -j DNAT --to-destination ${hostPort(action.host, action.port)}`;
+export function natRules(routing: Routing): readonly string[] {
+  return rulesOf(routing, routing.clauses, (verdict) =>
+    verdict.kind === 'listener' ? `-j DNAT --to-destination ${hostPort(verdict.host, verdict.port)}` : RETURN,
+  );
 }
 
-export function filterRule(redirect: Redirect): string | undefined {
-  const { frontend, action } = redirect;
-  if (action.kind === 'drop') return `${matchOf(redirect)} -j DROP`;
-  return action.kind === 'reject' ? `${matchOf(redirect)} ${refuse(frontend)}` : undefined;
+/** What becomes of packets that nat did not redirect. */
+export function filterRules(routing: Routing): readonly string[] {
+  return rulesOf(routing, routing.clauses, (verdict) => refusal(verdict, routing.frontend));
 }
 
-function matchOf({ frontend, owner }: Redirect): string {
+/**
+ * What the filter table has to hold while nat goes from `before` to `after`, so that a client who has been or will be refused
+ * is, and one who has been or will be redirected is not. Where `after` redirects, what is not redirected yet is what it was.
+ */
+export function transitionRules(before: Routing | undefined, after: Routing | undefined): readonly string[] {
+  const routing = after ?? before;
+  if (routing === undefined) return [];
+  const former = before?.clauses ?? UNTOUCHED;
+  const clauses = (after?.clauses ?? UNTOUCHED).flatMap((clause) =>
+    isRefusal(clause.verdict) ? [clause] : within(clause.from, former),
+  );
+  return rulesOf(routing, clauses, (verdict) => refusal(verdict, routing.frontend));
+}
+
+/** The clauses as far as they are about these clients. */
+function within(from: Sources, clauses: readonly Clause[]): readonly Clause[] {
+  const found: Clause[] = [];
+  for (const clause of clauses) {
+    const clients = both(from, clause.from);
+    if (clients !== undefined) found.push({ from: clients, verdict: clause.verdict });
+    if (covers(clause.from, from)) break;
+  }
+  return found;
+}
+
+const RETURN = '-j RETURN';
+
+function refusal(verdict: Verdict, frontend: Frontend): string {
+  if (verdict.kind === 'drop') return '-j DROP';
+  return verdict.kind === 'reject' ? refuse(frontend) : RETURN;
+}
+
+/** A RETURN at the end says nothing. */
+function rulesOf(
+  { frontend, owner }: Routing,
+  clauses: readonly Clause[],
+  target: (verdict: Verdict) => string,
+): string[] {
+  const targets = clauses.map(({ verdict }) => target(verdict));
+  const decisive = clauses.slice(0, targets.findLastIndex((text) => text !== RETURN) + 1);
   const comment = commentOf(owner);
   const quoted = comment === undefined ? '' : ` -m comment --comment "${comment}"`;
+  return decisive.map(({ from }, i) => `${matchOf(frontend, from)}${quoted} ${targets[i]}`);
+}
+
+function matchOf(frontend: Frontend, { loopback, local, block }: Sources): string {
   const { address, port } = frontend;
-  return `-A ${bucketChain(address)} -d ${address}/${prefixBits(address)} ${protocolMatch(frontend)} --dport ${port}${quoted}`;
+  const source = block === undefined ? '' : ` -s ${blockText(block)}`;
+  const destination = isWildcard(address) ? '' : ` -d ${address}/${prefixBits(address)}`;
+  const incoming = loopback === true ? ' -i lo' : '';
+  const type = local === true ? ' -m addrtype --src-type LOCAL' : '';
+  return `-A ${bucketChain(address)}${source}${destination}${incoming} ${protocolMatch(frontend)} --dport ${port}${type}`;
 }
 
 /** `-p tcp -m tcp`. */

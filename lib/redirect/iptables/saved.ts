@@ -2,13 +2,10 @@
  * Owns reading what iptables-save prints: which chains of ours there are, what leads to them, and how that differs from
  * what we want.
  *
- *   iptables-save -t <table> -> parseSaved -> SavedTable -> differences, jumpChanges, redirectsIn
+ *   iptables-save -t <table> -> parseSaved -> SavedTable -> differences, jumpChanges
  */
-import { familyOf, parseIp } from '../../config/address.js';
-import type { Protocol } from '../../model/objects.js';
-import type { Redirect, RedirectAction } from '../redirector.js';
-import { faultOf } from '../validate.js';
-import { isOurChain, JUMPS, PORTS, type Table } from './rule.js';
+import { isOurChain, JUMPS, type Table } from './rule.js';
+import { normalForm, parseRule, targetOf } from './rule-text.js';
 import type { Chains } from './table-rules.js';
 
 export interface SavedTable {
@@ -19,11 +16,8 @@ export interface SavedTable {
   readonly jumps: readonly string[];
 }
 
-interface Rule {
-  readonly chain: string;
-  /** `--dport` -> `80`; a negated option is `! --ctstate`. Matches named by -m are left out: their options tell. */
-  readonly options: ReadonlyMap<string, string>;
-}
+/** Both tables of one family. */
+export type Saved = Readonly<Record<Table, SavedTable>>;
 
 export function parseSaved(table: Table, text: string): SavedTable {
   const chains = new Map<string, string[]>();
@@ -74,98 +68,10 @@ export function jumpChanges(saved: SavedTable): {
   return { unjump, jump: JUMPS[saved.table].filter((rule) => missing.has(normalForm(rule))) };
 }
 
-/** The redirects that rules of ours stand for; what is no redirect is left out, and so is the guard of redirect ports. */
-export function redirectsIn(saved: SavedTable): readonly Redirect[] {
-  const lines = [...saved.chains].flatMap(([chain, rules]) => (chain === PORTS ? [] : rules));
-  return lines.flatMap((line) => redirectOf(parseRule(line)) ?? []);
-}
-
-function redirectOf({ options }: Rule): Redirect | undefined {
-  const action = actionOf(options);
-  const address = parseIp((options.get('-d') ?? '').replace(/\/(32|128)$/, ''));
-  const protocol = options.get('-p')?.toUpperCase() as Protocol | undefined;
-  if (action === undefined || address === undefined || protocol === undefined) return undefined;
-  const port = Number(options.get('--dport'));
-  const redirect = { frontend: { address, port, protocol }, action, owner: options.get('--comment') ?? '' };
-  return faultOf(redirect) === undefined ? redirect : undefined;
-}
-
-function actionOf(options: Rule['options']): RedirectAction | undefined {
-  switch (targetOf(options)) {
-    case 'DNAT': {
-      const [, bracketed, plain, port] =
-        /^(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(options.get('--to-destination') ?? '') ?? [];
-      const host = parseIp(bracketed ?? plain ?? '');
-      return host === undefined ? undefined : { kind: 'listener', host, port: Number(port) };
-    }
-    case 'REJECT':
-      return { kind: 'reject' };
-    case 'DROP':
-      return { kind: 'drop' };
-    default:
-      return undefined;
-  }
-}
-
-function targetOf(options: Rule['options']): string {
-  return options.get('-j') ?? options.get('-g') ?? '';
-}
-
 function sameRules(have: readonly string[], wanted: readonly string[]): boolean {
   if (have.length !== wanted.length) return false;
   return have.every((rule, index) => {
     const other = wanted[index] ?? '';
     return rule === other || normalForm(rule) === normalForm(other);
   });
-}
-
-/** The same for two spellings of one rule: versions of iptables-save differ in order, quotes and `-m`. */
-function normalForm(line: string): string {
-  const { chain, options } = parseRule(line);
-  return [chain, ...[...options].map(([name, value]) => `${name} ${value}`).sort()].join('\n');
-}
-
-/** Takes a `-A` line apart. */
-function parseRule(line: string): Rule {
-  const [, chain, ...tokens] = tokensOf(line);
-  const options = new Map<string, string>();
-  for (let i = 0; i < tokens.length; i++) {
-    let name = tokens[i]?.text ?? '';
-    if (name === '!') name += ` ${tokens[++i]?.text}`;
-    const values: string[] = [];
-    // A comment is whatever its author liked, options included.
-    if (name.endsWith('--comment')) values.push(tokens[++i]?.text ?? '');
-    for (let next = tokens[i + 1]; next !== undefined && !isOption(next); next = tokens[i + 1]) {
-      values.push(next.text);
-      i++;
-    }
-    const value = values.join(' ');
-    options.set(name, name === '-d' ? plainAddress(value) : value);
-  }
-  options.delete('-m');
-  return { chain: chain?.text ?? '', options };
-}
-
-/** One spelling for the addresses of one host. */
-function plainAddress(value: string): string {
-  const plain = value.replace(/\/(32|128|255\.255\.255\.255)$/, '');
-  return parseIp(plain) === undefined ? value : `${plain}/${familyOf(plain) === 'IPv4' ? 32 : 128}`;
-}
-
-interface Token {
-  readonly text: string;
-  readonly quoted: boolean;
-}
-
-function isOption({ text, quoted }: Token): boolean {
-  return !quoted && /^(-[a-zA-Z]|--[a-z].*|!)$/.test(text);
-}
-
-/** Words, and texts in double quotes with backslash escapes. */
-function tokensOf(line: string): readonly Token[] {
-  return [...line.matchAll(/"((?:[^"\\]|\\.)*)"|(\S+)/g)].map(([, quoted, plain]) =>
-    quoted === undefined
-      ? { text: plain ?? '', quoted: false }
-      : { text: quoted.replaceAll(/\\(.)/g, '$1'), quoted: true },
-  );
 }

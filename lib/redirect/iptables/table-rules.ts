@@ -1,14 +1,14 @@
 /**
  * Owns what our chains of one table are to hold, and which of them have changed since they were last written.
  *
- *   put, drop, setGuard -> buckets, dirty chains -> changes() | whole() -> Section -> sectionText -> iptables-restore
+ *   put, setGuard -> buckets, dirty chains -> changes() | whole() -> Section -> sectionText -> iptables-restore
  *
  * A chain is always written whole: the line `:chain - [0:0]` empties it (or makes it), and the COMMIT of its table swaps it.
  * So no line depends on what the kernel holds, and none can fail because somebody changed that.
  */
 import type { IpFamily } from '../../config/address.js';
 import { type Frontend, frontendKey } from '../redirector.js';
-import { bucketChain, gotoBucket, PORTS, ROOT, type Table } from './rule.js';
+import { bucketChain, gotoBucket, NODE, NODE_JUMP, PORTS, ROOT, type Table } from './rule.js';
 
 /** Rules by chain, in order. */
 export type Chains = ReadonlyMap<string, readonly string[]>;
@@ -28,8 +28,8 @@ export interface Section {
 export class TableRules {
   readonly table: Table;
   readonly #family: IpFamily;
-  /** Rules by bucket chain and frontend. */
-  readonly #buckets = new Map<string, Map<string, string>>();
+  /** Rules by bucket chain and frontend. No frontend is there without rules. */
+  readonly #buckets = new Map<string, Map<string, readonly string[]>>();
   #guard: { readonly root: readonly string[]; readonly ports: readonly string[] } = { root: [], ports: [] };
   readonly #dirty = new Set<string>();
 
@@ -38,28 +38,23 @@ export class TableRules {
     this.#family = family;
   }
 
-  put(frontend: Frontend, rule: string): void {
+  /** The rules of a frontend, in the order in which packets meet them; none to take away what it has. */
+  put(frontend: Frontend, rules: readonly string[]): void {
     const chain = bucketChain(frontend.address);
-    let bucket = this.#buckets.get(chain);
+    const key = frontendKey(frontend);
+    const bucket = this.#buckets.get(chain);
+    if ((bucket?.get(key) ?? []).join('\n') === rules.join('\n')) return;
+    this.#dirty.add(chain);
     if (bucket === undefined) {
-      bucket = new Map();
-      this.#buckets.set(chain, bucket);
+      this.#buckets.set(chain, new Map([[key, rules]]));
+      this.#dirty.add(ROOT);
+    } else if (rules.length > 0) bucket.set(key, rules);
+    else {
+      bucket.delete(key);
+      if (bucket.size > 0) return;
+      this.#buckets.delete(chain);
       this.#dirty.add(ROOT);
     }
-    const key = frontendKey(frontend);
-    if (bucket.get(key) === rule) return;
-    bucket.set(key, rule);
-    this.#dirty.add(chain);
-  }
-
-  drop(frontend: Frontend): void {
-    const chain = bucketChain(frontend.address);
-    const bucket = this.#buckets.get(chain);
-    if (bucket?.delete(frontendKey(frontend)) !== true) return;
-    this.#dirty.add(chain);
-    if (bucket.size > 0) return;
-    this.#buckets.delete(chain);
-    this.#dirty.add(ROOT);
   }
 
   setGuard(root: readonly string[], ports: readonly string[]): void {
@@ -96,9 +91,19 @@ export class TableRules {
 
   #rules(chain: string): readonly string[] {
     if (chain === PORTS) return this.#guard.ports;
-    if (chain !== ROOT) return [...(this.#buckets.get(chain)?.values() ?? [])].sort();
-    // The guard first: a bucket is left for good, also by what it holds nothing for.
-    return [...this.#guard.root, ...this.#sortedBuckets().map((bucket) => gotoBucket(this.#family, bucket))];
+    if (chain !== ROOT) return this.#bucketRules(chain);
+    const buckets = this.#sortedBuckets().filter((bucket) => bucket !== NODE);
+    // The buckets last: one is left for good, also by what it holds nothing for.
+    return [
+      ...this.#guard.root,
+      ...(this.#buckets.has(NODE) ? [NODE_JUMP] : []),
+      ...buckets.map((bucket) => gotoBucket(this.#family, bucket)),
+    ];
+  }
+
+  #bucketRules(chain: string): readonly string[] {
+    const frontends = [...(this.#buckets.get(chain) ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
+    return frontends.flatMap(([, rules]) => rules);
   }
 
   #sortedBuckets(): readonly string[] {

@@ -9,8 +9,7 @@ import type { Log } from '../../config/log.js';
 import { type CommandResult, type Exec, said } from '../command.js';
 import { RedirectError } from '../redirector.js';
 import type { Table } from './rule.js';
-import type { Saved } from './rule-set.js';
-import { parseSaved, type SavedTable } from './saved.js';
+import { parseSaved, type Saved, type SavedTable } from './saved.js';
 
 /** Legacy iptables waits this long for /run/xtables.lock (rule R7); the nf_tables one has no lock and ignores it. */
 const LOCK_WAIT_S = 5;
