@@ -153,9 +153,7 @@ class Draft {
 
   /** What nobody listens on is refused; clients from outside are not to meet that (rule E6). They do not reach loopback. */
   #dropOutside(frontend: Frontend, owner: ServicePortKey): void {
-    const scope = scopeOf(frontend.address);
-    if (scope === 'unspecified') this.redirects.push({ frontend, owner, to: DROP });
-    if (scope === 'unicast') this.redirects.push({ frontend, owner, to: DROP, inside: REJECT });
+    if (scopeOf(frontend.address) !== 'loopback') this.redirects.push({ frontend, owner, to: DROP });
   }
 
   #frontends({ name, family }: Port, port: number, addresses: readonly Ip[]): readonly Frontend[] {

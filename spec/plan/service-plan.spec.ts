@@ -137,9 +137,7 @@ describe('planService', () => {
       hosts,
     );
     const nodePort = plan.redirects.filter(({ frontend }) => frontend.port === 31_269);
-    expect(nodePort.map(({ frontend, to, inside }) => [frontend.address, leads(to), leads(inside)])).to.deep.equal([
-      ['192.168.77.1', 'drop', 'reject'],
-    ]);
+    expect(nodePort.map(({ frontend, to }) => [frontend.address, leads(to)])).to.deep.equal([['192.168.77.1', 'drop']]);
   });
 
   it('keeps the listeners of a Service without endpoints, with none to send to (E5)', () => {
