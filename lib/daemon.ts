@@ -13,6 +13,7 @@ import type { Log } from './config/log.js';
 import type { HostPort, Options } from './config/options.js';
 import { packageVersion } from './config/version.js';
 import { monotonicClock } from './model/clock.js';
+import type { KubeEvent } from './model/event.js';
 import { type FrontendKey, frontendKey } from './model/frontend.js';
 import type { View } from './plan/service-plan.js';
 import { createRedirector } from './redirect/create.js';
@@ -22,6 +23,7 @@ import { RelayThreads } from './relay/thread/relay-threads.js';
 import { ManifestSource } from './source/manifests/manifest-source.js';
 import { ObjectStore } from './source/store.js';
 import { AccessLog } from './status/access-log.js';
+import { EventRecorder } from './status/events.js';
 import { Health } from './status/health.js';
 import { HealthChecks } from './status/health-checks.js';
 import { StatusServers } from './status/server.js';
@@ -41,6 +43,8 @@ interface Source {
   start(): Promise<void>;
   stop(): Promise<void>;
   reload(): Promise<void>;
+  /** Where there is somebody to tell of Events; not before `start`. */
+  writeEvent?(event: KubeEvent): void;
 }
 
 export class Daemon {
@@ -49,6 +53,7 @@ export class Daemon {
   readonly #store = new ObjectStore();
   readonly #started: Part[] = [];
   #source: Source | undefined;
+  #events: EventRecorder | undefined;
   #accessLog: AccessLog | undefined;
   #health: Health | undefined;
   #servers: StatusServers | undefined;
@@ -69,6 +74,10 @@ export class Daemon {
     this.#source = source;
     this.#running('source', () => source.stop());
     await source.start();
+    if (source.writeEvent === undefined) return;
+    const write = (event: KubeEvent) => source.writeEvent?.(event);
+    this.#events = new EventRecorder(write, this.#options.nodeName, monotonicClock);
+    this.#events.starting();
   }
 
   /** Stops accepting, lets connections end for the drain time (rule Y6), and leaves the rules in place (rule R6). */
@@ -109,12 +118,33 @@ export class Daemon {
   }
 
   async #startRedirector(): Promise<Redirector> {
-    const redirector = createRedirector(this.#options.redirect, { log: this.#log });
+    const { redirect, clusterCidrs: insideCidrs } = this.#options;
+    const redirector = createRedirector(redirect, { log: this.#log, insideCidrs });
     await redirector.start();
+    this.#followPodCidrs(redirector);
     const repairs = new RepairLoop(redirector, this.#options.syncPeriodMs, this.#log);
     repairs.start();
     this.#running('repairs', () => repairs.stop());
     return redirector;
+  }
+
+  /** Pods of our Node are inside too, where the Node says who they are (rule E7). */
+  #followPodCidrs(redirector: Redirector): void {
+    const { nodeName, clusterCidrs } = this.#options;
+    let known = '';
+    this.#store.subscribe({
+      serviceChanged: () => undefined,
+      synced: () => undefined,
+      nodeChanged: () => {
+        const podCIDRs = this.#store.node(nodeName)?.podCIDRs ?? [];
+        if (podCIDRs.join() === known) return;
+        known = podCIDRs.join();
+        // What could not be written stays pending: the sync that the Node's change brings about writes it.
+        redirector.setInsideCidrs([...clusterCidrs, ...podCIDRs]).catch((err: unknown) => {
+          this.#log.error('cannot write who is inside, will try again', { err });
+        });
+      },
+    });
   }
 
   async #startAccessLog(): Promise<void> {
@@ -160,6 +190,7 @@ export class Daemon {
       engine,
       ports: new RedirectPorts(proxyPortRange),
       drainMs: drainTimeoutMs,
+      onFault: (service, { listener, message }) => this.#events?.cannotListen(service, `${listener}: ${message}`),
       clock: monotonicClock,
       log: this.#log,
     });
@@ -173,6 +204,7 @@ export class Daemon {
       view,
       minSyncPeriodMs,
       formerPorts: await formerPorts(redirector),
+      onNote: (service, note) => this.#events?.notServed(service, note),
       onApplied: (service, plan) => healthChecks.update(service, plan.healthCheck),
       clock: monotonicClock,
       log: this.#log,

@@ -56,11 +56,7 @@ const SOURCES = {
     numberParser(-1, 100_000),
     5,
   ),
-  'kube-api-burst': number(
-    ['Sources', '<count>', 'requests at once to the API server'],
-    integerParser(0, 100_000),
-    10,
-  ),
+  'kube-api-burst': number(['Sources', '<count>', 'requests at once to the API server'], integerParser(0, 100_000), 10),
   'config-sync-period': duration('Sources', 'manifests are read again at least this often', 900_000),
   'hostname-override': optionalFlag(
     ['Sources', '<name>', 'the name of the Node this runs on'],
@@ -104,6 +100,11 @@ const REDIRECTS = {
     parsePortRange,
     DEFAULT_PROXY_PORT_RANGE,
     formatPortRange(DEFAULT_PROXY_PORT_RANGE),
+  ),
+  'cluster-cidr': commaFlag(
+    ['Redirects', '<cidrs>', 'addresses of pods: to an external address with policy Local they count as inside'],
+    parseCidrs,
+    'none',
   ),
   'iptables-sync-period': duration('Redirects', 'rules that somebody else changed are repaired this often', 30_000),
   'iptables-min-sync-period': duration(
@@ -218,11 +219,6 @@ const COMPATIBILITY = {
     ['Compatibility', '<score>', 'OOM score of this process, where it may set one'],
     integerParser(-1_000, 1_000),
     -999,
-  ),
-  'cluster-cidr': commaFlag(
-    ['Compatibility', '<cidrs>', 'addresses of the pods of the cluster; checked, and without effect'],
-    parseCidrs,
-    'none',
   ),
   'feature-gates': valueFlag(
     ['Compatibility', '<gates>', 'A=true,B=false; checked, and without effect'],
