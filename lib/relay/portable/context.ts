@@ -12,6 +12,8 @@ export interface EngineContext {
   readonly affinities: AffinityTables;
   readonly budget: ConnectionBudget;
   readonly localAddresses: LocalAddresses;
+  /** Datagrams that UDP flows keep for sending again. */
+  readonly kept: { bytes: number };
   /** The process has no descriptor left (rule T8). Called at every failure: it counts and logs one spell once. */
   readonly outOfDescriptors: () => void;
 }

@@ -59,6 +59,7 @@ class PortableEngine implements Engine {
       affinities: new AffinityTables({ maxClients: options.maxAffinityClients, clock }),
       budget: parts.budget ?? new ConnectionBudget(options.maxConnections),
       localAddresses: parts.localAddresses ?? new LocalAddresses(),
+      kept: { bytes: 0 },
       outOfDescriptors: () => this.#outOfDescriptors(),
     };
     this.#sweeper = setInterval(() => this.#sweep(), sweepPeriodMs(options)).unref();

@@ -31,8 +31,6 @@ export interface FlowOwner {
   readonly context: EngineContext;
   readonly balancer: Balancer;
   readonly counters: Counters;
-  /** Bytes kept by all flows of the listener for sending again. */
-  keptBytes: number;
   /** Makes the flow the last one to end for idleness. */
   touch(flow: UdpFlow): void;
   ended(flow: UdpFlow): void;
@@ -40,8 +38,8 @@ export interface FlowOwner {
 
 /** Datagrams kept for sending again, or while the upstream is not ready: resolvers send A and AAAA at once. */
 const MAX_KEPT = 16;
-/** By all flows of one listener; beyond it a refused datagram is lost, as it would be on any network. */
-const MAX_KEPT_BYTES = 4 * 1024 * 1024;
+/** By all flows of the engine; beyond it a refused datagram is lost, as it would be on any network. */
+const MAX_KEPT_BYTES = 16 * 1024 * 1024;
 
 export class UdpFlow {
   lastUseMs = 0;
@@ -65,9 +63,9 @@ export class UdpFlow {
   /** From the client. */
   send(datagram: Buffer): void {
     this.#owner.touch(this);
-    this.#keep(datagram);
     if (this.#ready) this.#sendUp(datagram);
-    else if (this.#upstream === undefined) this.#connect();
+    this.#keep(datagram);
+    if (this.#upstream === undefined) this.#connect();
   }
 
   /** Ends it at once; what waits is lost. */
@@ -109,6 +107,7 @@ export class UdpFlow {
     this.#sent = failed;
     this.#ready = true;
     for (const datagram of this.#kept) this.#sendUp(datagram);
+    if (this.#owner.context.kept.bytes > MAX_KEPT_BYTES) this.#forget();
   }
 
   /** One function for all datagrams of an upstream. */
@@ -164,17 +163,18 @@ export class UdpFlow {
   }
 
   #keep(datagram: Buffer): void {
-    if (this.#owner.keptBytes + datagram.length > MAX_KEPT_BYTES) return;
+    const { context, counters } = this.#owner;
+    if (this.#ready && context.kept.bytes + datagram.length > MAX_KEPT_BYTES) return;
     this.#kept.push(datagram);
-    this.#owner.keptBytes += datagram.length;
+    context.kept.bytes += datagram.length;
     if (this.#kept.length <= MAX_KEPT) return;
-    this.#owner.keptBytes -= this.#kept.shift()?.length ?? 0;
-    if (!this.#ready) this.#owner.counters.datagramsDropped += 1;
+    context.kept.bytes -= this.#kept.shift()?.length ?? 0;
+    if (!this.#ready) counters.datagramsDropped += 1;
   }
 
   #forget(): void {
     if (this.#kept.length === 0) return;
-    for (const { length } of this.#kept) this.#owner.keptBytes -= length;
+    for (const { length } of this.#kept) this.#owner.context.kept.bytes -= length;
     this.#kept = [];
   }
 }

@@ -27,7 +27,6 @@ export class UdpListener implements PortableListener {
   readonly connections = 0;
   readonly balancer: Balancer;
   readonly counters = new Counters();
-  keptBytes = 0;
   /** By our address. */
   readonly #sockets = new Map<string, Socket>();
   /** Longest idle first. */

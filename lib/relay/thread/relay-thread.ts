@@ -48,10 +48,10 @@ export class RelayThread {
   #stopping = false;
 
   /** `died` is called at most once, after `start` has resolved, and never after `stop` or `halt`. */
-  constructor(data: ThreadData, name: string, events: EngineEvents, died: (reason: Error) => void) {
+  constructor(code: URL, data: ThreadData, name: string, events: EngineEvents, died: (reason: Error) => void) {
     this.#events = events;
     this.#died = died;
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data, name });
+    this.#worker = new Worker(code, { workerData: data, name });
     this.#worker.on('error', (error) => {
       this.#failure = error;
     });

@@ -23,12 +23,16 @@ import { EngineUnavailableError } from './relay-thread.js';
 import { Shard } from './shard.js';
 import type { EngineName } from './thread-engine.js';
 
+const WORKER = new URL('./worker.js', import.meta.url);
+
 export interface RelayThreadsOptions {
   /** At least 1. */
   readonly threads: number;
   readonly engine: EngineChoice;
   readonly options: EngineOptions;
   readonly events: EngineEvents;
+  /** The code of a thread; `worker.js` where absent. For specs. */
+  readonly worker?: URL;
 }
 
 export class RelayThreads implements Engine {
@@ -61,10 +65,10 @@ export class RelayThreads implements Engine {
   }
 
   async #startAll(engine: EngineName): Promise<void> {
-    const { threads, options, events } = this.#options;
+    const { threads, options, events, worker = WORKER } = this.#options;
     const budget = sharedBudget(options.maxConnections, threads);
     for (let slot = 0; slot < threads; slot++) {
-      this.#shards.push(new Shard({ engine, options, budget: { ...budget, slot } }, events));
+      this.#shards.push(new Shard({ engine, options, budget: { ...budget, slot } }, events, worker));
     }
     const started = await Promise.allSettled(this.#shards.map((shard) => shard.start()));
     const failed = started.find((result) => result.status === 'rejected');

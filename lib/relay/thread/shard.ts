@@ -23,6 +23,7 @@ const RESTART_MAX_MS = 30_000;
 export class Shard {
   readonly #data: ThreadData;
   readonly #events: EngineEvents;
+  readonly #worker: URL;
   readonly #name: string;
   readonly #listeners = new Map<ListenerKey, Remembered>();
   #thread: RelayThread;
@@ -34,15 +35,16 @@ export class Shard {
   #stopped = false;
   #endWait: (() => void) | undefined;
 
-  constructor(data: ThreadData, events: EngineEvents) {
+  constructor(data: ThreadData, events: EngineEvents, worker: URL) {
     this.#data = data;
     this.#events = events;
+    this.#worker = worker;
     this.#name = `relay-${data.budget.slot}`;
     this.#thread = this.#newThread();
   }
 
   #newThread(): RelayThread {
-    return new RelayThread(this.#data, this.#name, this.#events, (reason) => this.#died(reason));
+    return new RelayThread(this.#worker, this.#data, this.#name, this.#events, (reason) => this.#died(reason));
   }
 
   /** Rejects with `EngineUnavailableError`. */
