@@ -31,7 +31,9 @@ export function blockText({ family, first, prefix }: Block): string {
 
 /** The same addresses in the fewest of these blocks, in one order whatever the order they came in. */
 export function withoutContained(blocks: readonly Block[]): readonly Block[] {
-  const sorted = [...blocks].sort((a, b) => compare(a.first, b.first) || a.prefix - b.prefix);
+  const sorted = [...blocks].sort(
+    (a, b) => compare(a.family, b.family) || compare(a.first, b.first) || a.prefix - b.prefix,
+  );
   const kept: Block[] = [];
   for (const block of sorted) {
     // Sorted so, what holds a block stands before it, and only what it holds itself may stand between.
@@ -86,7 +88,7 @@ function addressOf(value: bigint, family: IpFamily): Ip {
   return parseIp(groups.join(':')) ?? groups.join(':');
 }
 
-function compare(a: bigint, b: bigint): number {
+function compare<T extends bigint | string>(a: T, b: T): number {
   if (a === b) return 0;
   return a < b ? -1 : 1;
 }

@@ -8,6 +8,7 @@ describe('createRedirector', () => {
     const redirector = createRedirector('none', { log: keptLog(), exec: () => Promise.reject(new Error('ran')) });
     await redirector.start();
     await redirector.apply({ set: [refused('10.96.0.1:80')], remove: [] });
+    await redirector.setInsideCidrs(['10.244.0.0/16']);
     expect(await redirector.existing()).to.deep.equal([]);
     expect(await redirector.repair()).to.equal(undefined);
     await redirector.cleanup();

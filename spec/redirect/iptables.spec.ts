@@ -61,6 +61,9 @@ async function failureOf(promise: Promise<unknown>): Promise<RedirectError> {
 const V4 = toListener('10.96.0.1:80', '192.0.2.1', 30_000);
 const V6 = toListener('[fd00:10:96::1]:80', '2001:db8::1', 30_000);
 
+const dropping = (from: string): Redirect => ({ ...refused(from), action: { kind: 'drop' } });
+const allowing = (...cidrs: string[]): Redirect => ({ ...V4, allowed: { cidrs, node: false } });
+
 describe('IptablesRedirector', () => {
   it('runs nothing for a sync without a change (R1)', async () => {
     const { exec, set } = await started();
@@ -192,6 +195,18 @@ describe('IptablesRedirector', () => {
       ['a protocol of no rule', { ...V4, frontend: { ...V4.frontend, protocol: 'SCTP' as 'TCP' } }],
       ['a listener of the other family', toListener('10.96.0.1:80', '2001:db8::1', 30_000)],
       ['a listener everywhere', toListener('10.96.0.1:80', '0.0.0.0', 30_000)],
+      ['a listener for every address', toListener('0.0.0.0:80', '192.0.2.1', 30_000)],
+      ['ranges for every address', { ...dropping('0.0.0.0:80'), allowed: { cidrs: ['10.0.0.0/8'], node: true } }],
+      ['a listener of the other family inside', { ...V4, insideAction: V6.action }],
+      ['no port inside', { ...V4, insideAction: toListener('10.96.0.1:80', '192.0.2.1', 0).action }],
+      ['a range that is none', allowing('10.0.0.0/8', '10.0.0.0/8 -j ACCEPT')],
+      ['a range without a prefix', allowing('10.0.0.1')],
+      ['a range with a prefix too long', allowing('10.0.0.0/33')],
+      ['a range with a mask', allowing('10.0.0.0/255.0.0.0')],
+      ['a range with a leading zero', allowing('010.0.0.0/8')],
+      ['a range that is excluded', allowing('! 10.0.0.0/8')],
+      ['a range of the other family', allowing('fd00::/64')],
+      ['too many ranges', allowing(...Array.from({ length: 257 }, (_, n) => `10.0.${n >> 8}.${n & 255}/32`))],
     ] as const) {
       it(`leaves out, loudly, a redirect with ${what}, and writes the others (C2)`, async () => {
         const { exec, set, log } = await started();
@@ -212,6 +227,66 @@ describe('IptablesRedirector', () => {
       await set(V4);
       await set(toListener('10.96.0.1:80', '192.0.2.1', 0));
       expect(exec.kernels.iptables.dial(V4.frontend)).to.equal('passed');
+    });
+  });
+
+  describe('told who is inside (E7)', () => {
+    const [POD, OTHER] = ['10.244.1.5', '10.99.0.5'];
+    const inside: Redirect = { ...dropping('203.0.113.10:80'), insideAction: V4.action };
+    const verdicts = (exec: ReturnType<typeof modelled>) =>
+      [POD, OTHER].map((source) => exec.kernels.iptables.dial(inside.frontend, source));
+
+    it('writes what that changes, in one batch, and nothing where nothing changes (R1)', async () => {
+      const { redirector, exec, set } = await started();
+      await set(inside, V4, V6);
+      expect(verdicts(exec)).to.deep.equal(['dropped', 'dropped']);
+      exec.ran.length = 0;
+      await redirector.setInsideCidrs(['10.244.0.0/16', 'fd00:10:244::/56']);
+      expect(verdicts(exec)).to.deep.equal(['to 192.0.2.1:30000', 'dropped']);
+      await redirector.setInsideCidrs(['fd00:10:244::/56', '10.244.7.7/16', '10.244.3.0/24']);
+      expect(exec.ran).to.deep.equal(['iptables-restore --noflush -w 5']);
+    });
+
+    it('counts it for what is set later, and writes nothing before the first apply', async () => {
+      const exec = modelled();
+      const redirector = new IptablesRedirector({ log: keptLog(), exec, insideCidrs: ['10.99.0.0/16'] });
+      await redirector.start();
+      await redirector.setInsideCidrs(['10.244.0.0/16']);
+      expect(exec.ran.filter((command) => command.includes('--noflush'))).to.deep.equal([]);
+      await redirector.apply({ set: [inside], remove: [] });
+      expect(verdicts(exec)).to.deep.equal(['to 192.0.2.1:30000', 'dropped']);
+    });
+
+    it('keeps the change where it cannot be written, for the next sync (Y3)', async () => {
+      const { redirector, exec, set } = await started();
+      await set(inside);
+      exec.state.fail = (program) => (program === 'iptables-restore' ? { stderr: 'no' } : undefined);
+      await failureOf(redirector.setInsideCidrs(['10.244.0.0/16']));
+      expect(verdicts(exec)).to.deep.equal(['dropped', 'dropped']);
+      exec.state.fail = () => undefined;
+      await set();
+      expect(verdicts(exec)).to.deep.equal(['to 192.0.2.1:30000', 'dropped']);
+    });
+
+    it('leaves out, loudly, what is no block of addresses (R1)', async () => {
+      const { redirector, exec, set, log } = await started();
+      await set(inside);
+      await redirector.setInsideCidrs(['10.244.0.0/16 -j ACCEPT', '10.99.0.0/16', '10.244.0.0']);
+      expect(verdicts(exec)).to.deep.equal(['dropped', 'to 192.0.2.1:30000']);
+      expect(log.lines.map(({ level, cidr }) => `${level}: ${cidr}`)).to.deep.equal([
+        'error: 10.244.0.0/16 -j ACCEPT',
+        'error: 10.244.0.0',
+      ]);
+    });
+
+    it('bounds the blocks, and says so', async () => {
+      const { redirector, exec, set, log } = await started();
+      await set(inside);
+      await redirector.setInsideCidrs(Array.from({ length: 100 }, (_, n) => `10.${n}.0.0/24`));
+      const rules = exec.kernels.iptables.chains('nat').get('KPROXY-US-0a') ?? [];
+      expect(rules.filter((rule) => rule.includes(' -s '))).to.have.lengthOf(64);
+      expect(log.lines).to.have.lengthOf(1);
+      expect(log.lines[0]).to.deep.include({ level: 'error', count: 100, limit: 64 });
     });
   });
 

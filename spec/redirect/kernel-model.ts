@@ -93,7 +93,7 @@ interface Packet extends Frontend {
 }
 
 function read(rule: string, packet: Packet, local: ReadonlySet<Ip>) {
-  const words = rule.split(' ').slice(2);
+  const words = wordsOf(rule);
   let matches = true;
   let target = '';
   let argument = '';
@@ -154,6 +154,15 @@ function read(rule: string, packet: Packet, local: ReadonlySet<Ip>) {
   return { matches, target, goto, argument };
 }
 
+/** Properties read the same few rules a hundred thousand times. */
+const known = new Map<string, readonly string[]>();
+
+function wordsOf(rule: string): readonly string[] {
+  const words = known.get(rule) ?? rule.split(' ').slice(2);
+  known.set(rule, words);
+  return words;
+}
+
 function verdictOf(target: string): Verdict {
   if (target === 'REJECT') return 'refused';
   return target === 'DROP' ? 'dropped' : fail(target);
@@ -167,7 +176,15 @@ function inMask(address: string, match: string): boolean {
   return (numberOf(address) & bits) === numberOf(base);
 }
 
+const numbers = new Map<string, bigint>();
+
 function numberOf(ip: string): bigint {
+  const number = numbers.get(ip) ?? readNumber(ip);
+  numbers.set(ip, number);
+  return number;
+}
+
+function readNumber(ip: string): bigint {
   if (!isIPv6(ip)) return ip.split('.').reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
   const [head = '', tail] = ip.split('::');
   const groups = (text: string) => (text === '' ? [] : text.split(':'));

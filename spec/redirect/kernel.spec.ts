@@ -3,13 +3,15 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { IP_FAMILIES, type IpFamily } from '../../lib/config/address.js';
 import { IptablesRedirector } from '../../lib/redirect/iptables/iptables.js';
-import type { Redirect } from '../../lib/redirect/redirector.js';
+import type { Redirect, RedirectAction } from '../../lib/redirect/redirector.js';
 import { frontendKey } from '../../lib/redirect/redirector.js';
 import { createLab, type Lab } from '../support/lab/lab.js';
 import { requires } from '../support/requires.js';
 import { execIn, inWords, keptLog, refused, toListener, watched } from './support.js';
 
 const HOST = { IPv4: '192.168.77.1', IPv6: 'fd00:77::1' };
+const DROP: RedirectAction = { kind: 'drop' };
+const listener = (family: IpFamily, port: number): RedirectAction => ({ kind: 'listener', host: HOST[family], port });
 const REDIRECTS: readonly Redirect[] = [
   toListener('10.96.0.10:53/UDP', HOST.IPv4, 30_001, 'kube-system/dns:dns/UDP'),
   toListener('10.96.0.10:53', HOST.IPv4, 30_001, 'kube-system/dns:dns-tcp/TCP'),
@@ -24,15 +26,34 @@ const REDIRECTS: readonly Redirect[] = [
   toListener('[fd00:10:96::ffff]:80', HOST.IPv6, 30_003),
   refused('[fd00:10:96::b]:443'),
   refused('[fd00:10:96::c]:53/UDP'),
+  { ...toListener('203.0.113.10:80', HOST.IPv4, 30_005), insideAction: listener('IPv4', 30_006) },
+  { ...toListener('[2001:db8:1::a]:53/UDP', HOST.IPv6, 30_005), insideAction: listener('IPv6', 30_006) },
+  { ...refused('203.0.113.11:80'), action: DROP, insideAction: listener('IPv4', 30_006) },
+  { ...refused('203.0.113.12:80'), insideAction: DROP },
+  {
+    ...toListener('203.0.113.13:53/UDP', HOST.IPv4, 30_007),
+    allowed: { cidrs: ['10.0.0.0/9', '198.51.100.7/32', '203.0.112.0/20'], node: true },
+  },
+  {
+    ...toListener('[2001:db8:1::d]:80', HOST.IPv6, 30_007),
+    insideAction: listener('IPv6', 30_008),
+    allowed: { cidrs: ['2001:db8::/32', 'fd00:10:244::/64', 'fd00:99::9/128'], node: false },
+  },
 ];
+/** Lead to no listener: not among what is found. */
+const NODE_PORTS: readonly Redirect[] = ['0.0.0.0:31000', '0.0.0.0:31000/UDP', '[::]:31000', '[::]:31001/UDP'].map(
+  (from) => ({ ...refused(from), action: DROP }),
+);
+const INSIDE = ['10.244.0.0/16', '10.245.0.77/24', 'fd00:10:244::/56'];
 
 for (const backend of ['nf_tables', 'legacy'] as const) {
   describe(`IptablesRedirector and iptables (${backend})`, () => {
     let lab: Lab;
     const tool = (family: IpFamily) =>
       `${family === 'IPv4' ? 'iptables' : 'ip6tables'}${backend === 'legacy' ? '-legacy' : ''}`;
-    const create = (log = keptLog(), exec = execIn(lab.ns.node, backend)) => new IptablesRedirector({ log, exec });
-    const started = async (redirects = REDIRECTS) => {
+    const create = (log = keptLog(), exec = execIn(lab.ns.node, backend)) =>
+      new IptablesRedirector({ log, exec, insideCidrs: INSIDE });
+    const started = async (redirects = [...REDIRECTS, ...NODE_PORTS]) => {
       const redirector = create();
       await redirector.start();
       await redirector.apply({ set: redirects, remove: [] });
@@ -89,6 +110,19 @@ for (const backend of ['nf_tables', 'legacy'] as const) {
       expect(await redirector.existing()).to.deep.equal([]);
     });
 
+    it('writes, where who is inside changes, the rules of one full write (E7)', async () => {
+      const redirector = await started();
+      await redirector.setInsideCidrs(['10.99.0.0/16', 'fd00:99::/32']);
+      const changed = await everything();
+      expect(changed.filter((rule) => rule.includes('-s 10.244.0.0/16'))).to.deep.equal([]);
+      expect(await redirector.repair()).to.equal(undefined);
+      await redirector.setInsideCidrs(INSIDE);
+      const back = await everything();
+      await create().cleanup();
+      await started();
+      expect(back).to.deep.equal(await everything());
+    });
+
     it('replaces what an earlier process left, and its jumps stay single', async () => {
       await started([toListener('10.96.9.9:80', HOST.IPv4, 31_000), refused('10.96.9.10:80')]);
       const next = await started();
@@ -139,6 +173,8 @@ for (const backend of ['nf_tables', 'legacy'] as const) {
       ],
       ['a jump from elsewhere', () => iptables('-A', 'FORWARD', '-p', 'tcp', '-j', 'KPROXY-US-0b')],
       ['a rule that is gone', () => iptables('-t', 'nat', '-D', 'KPROXY-US-0a', '1')],
+      ['a node port that drops no more', () => iptables('-D', 'KPROXY-US-NODE', '1')],
+      ['a source range that is gone', () => iptables('-t', 'nat', '-D', 'KPROXY-US-0d', '1')],
       ['a rule put into a chain of ours', () => iptables('-I', 'KPROXY-US', '-j', 'ACCEPT')],
       ['a chain that looks like ours', () => iptables('-t', 'nat', '-N', 'KPROXY-US-2c')],
     ] as const) {

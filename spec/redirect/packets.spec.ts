@@ -6,10 +6,15 @@ import { IptablesRedirector } from '../../lib/redirect/iptables/iptables.js';
 import { frontendKey, type Redirect, type RedirectAction } from '../../lib/redirect/redirector.js';
 import type { Child } from '../support/lab/child.js';
 import { createLab, type Lab } from '../support/lab/lab.js';
+import type { Namespace } from '../support/lab/namespace.js';
 import { requires } from '../support/requires.js';
 import { until } from '../support/until.js';
 import { execIn, keptLog, OWNER } from './support.js';
 
+/** Load-balancer IPs. */
+const BALANCED = { IPv4: '203.0.113.', IPv6: '2001:db8:1::' };
+const PODS = { IPv4: '10.244.0.0/16', IPv6: 'fd00:10:244::/56' };
+const DROP: RedirectAction = { kind: 'drop' };
 const SERVICE = { IPv4: '10.96.0.', IPv6: 'fd00:10:96::' };
 const REFUSAL: RedirectAction = { kind: 'reject' };
 
@@ -41,6 +46,28 @@ for (const backend of ['nf_tables', 'legacy'] as const) {
       const refusals = (protocol: Protocol) =>
         protocol === 'TCP' ? Array(3).fill('ECONNREFUSED') : ['ECONNREFUSED', 'EPERM', 'ECONNREFUSED'];
 
+      const nodeAddresses = () => [...Object.values(lab.ns.node.address), ...Object.values(lab.gateway)];
+      const balanced = (n: number) => `${BALANCED[family]}${n}`;
+      const only = (space: Namespace) => `${space.address[family]}/${family === 'IPv4' ? 32 : 128}`;
+
+      /** Frontends that tell clients by where they come from: see the table of who reaches them. */
+      const bySource = (): readonly Redirect[] => {
+        const [outer, inner] = [listener(30_002), listener(30_001)];
+        const { ext, pod1 } = lab.ns;
+        const more = (n: number, action: RedirectAction, fields: Pick<Redirect, 'insideAction' | 'allowed'>) =>
+          both(balanced(n), 80, action).map((one) => ({ ...one, ...fields }));
+        return [
+          ...more(10, DROP, { insideAction: inner }),
+          ...more(11, outer, { insideAction: inner }),
+          ...more(12, outer, { allowed: { cidrs: [only(ext)], node: true } }),
+          ...more(13, outer, { allowed: { cidrs: [PODS[family]], node: false } }),
+          ...more(14, outer, { insideAction: inner, allowed: { cidrs: [only(ext), only(pod1)], node: false } }),
+          ...more(15, DROP, { insideAction: inner, allowed: { cidrs: [only(ext), only(pod1)], node: true } }),
+          ...both(family === 'IPv4' ? '0.0.0.0' : '::', 31_000, DROP),
+          ...both(host, 31_001, DROP),
+        ];
+      };
+
       before(async function () {
         const tool = `${family === 'IPv4' ? 'iptables' : 'ip6tables'}${backend === 'legacy' ? '-legacy' : ''}`;
         requires(this, 'root', 'ip', 'setpriv', 'ipv6', 'conntrack', tool);
@@ -49,7 +76,14 @@ for (const backend of ['nf_tables', 'legacy'] as const) {
         host = lab.ns.node.address[family];
         for (const port of [30_001, 30_002, 30_004]) await lab.ns.node.serve({ port, name: `listener ${port}` });
         await lab.ns.node.serve({ port: 30_003, name: 'somebody else' });
-        redirector = new IptablesRedirector({ log: keptLog(), exec: execIn(lab.ns.node, backend) });
+        await lab.ns.node.serve({ port: 31_000, name: 'node port', hosts: nodeAddresses() });
+        await lab.ns.node.serve({ port: 31_001, name: 'node port', hosts: nodeAddresses() });
+        redirector = new IptablesRedirector({
+          log: keptLog(),
+          exec: execIn(lab.ns.node, backend),
+          insideCidrs: Object.values(PODS),
+          localAddresses: nodeAddresses,
+        });
         await redirector.start();
         const set = [
           ...both(service(10), 80, listener(30_001)),
@@ -60,6 +94,7 @@ for (const backend of ['nf_tables', 'legacy'] as const) {
           // An externalIP may be an address of the node itself.
           ...both(host, 8_080, listener(30_001)),
           ...both(host, 8_081, REFUSAL),
+          ...bySource(),
         ];
         await redirector.apply({ set, remove: [] });
       });
@@ -122,16 +157,60 @@ for (const backend of ['nf_tables', 'legacy'] as const) {
         expect(Math.max(...answers.map(({ elapsedMs }) => elapsedMs))).to.be.lessThan(500);
       });
 
+      describe('of clients told by where they come from', () => {
+        type Expected = readonly [pod1: string, pod2: string, node: string, ext: string];
+        const [OUTER, INNER, DROPPED] = ['listener 30002', 'listener 30001', 'TIMEOUT'];
+        const TIMEOUT_MS = 400;
+        /** `unsent`: the filter drops it as it leaves the node, whose UDP sender is told. */
+        const rows: readonly (readonly [title: string, address: () => Ip, port: number, expected: Expected])[] = [
+          ['no local endpoint: from inside alone (E6, E7)', () => balanced(10), 80, [INNER, INNER, INNER, DROPPED]],
+          ['local endpoints: each side has its own (E7)', () => balanced(11), 80, [INNER, INNER, INNER, OUTER]],
+          ['a client and the node allowed (E8)', () => balanced(12), 80, [DROPPED, DROPPED, OUTER, OUTER]],
+          ['pods allowed (E8)', () => balanced(13), 80, [OUTER, OUTER, 'unsent', DROPPED]],
+          ['a pod and a client allowed (E7, E8)', () => balanced(14), 80, [INNER, DROPPED, 'unsent', OUTER]],
+          ['allowed, but no local endpoint (E6-E8)', () => balanced(15), 80, [INNER, DROPPED, INNER, DROPPED]],
+          ['a node port that drops (E6)', () => host, 31_000, [DROPPED, DROPPED, 'node port', DROPPED]],
+          ['it, at another address', () => lab.gateway[family], 31_000, [DROPPED, DROPPED, 'node port', DROPPED]],
+          ['a node port of one address (E6)', () => host, 31_001, [DROPPED, DROPPED, 'node port', DROPPED]],
+          ['its other addresses', () => lab.gateway[family], 31_001, Array(4).fill('node port') as unknown as Expected],
+        ];
+        /** By protocol, place and row. */
+        const found = { TCP: [] as string[][], UDP: [] as string[][] };
+
+        before(async () => {
+          const { pod1, pod2, node, ext } = lab.ns;
+          for (const protocol of ['TCP', 'UDP'] as const) {
+            const dials = rows.map(([, address, port]) => ({ host: address(), port, protocol, timeoutMs: TIMEOUT_MS }));
+            const answers = await Promise.all([pod1, pod2, node, ext].map((place) => place.dial(dials)));
+            found[protocol] = answers.map((all) => all.map(([answer]) => answer?.by ?? answer?.error ?? '?'));
+          }
+        });
+
+        for (const protocol of ['TCP', 'UDP'] as const) {
+          for (const [row, [title, , , expected]] of rows.entries()) {
+            it(`${title} (${protocol})`, () => {
+              const unsent = protocol === 'TCP' ? DROPPED : 'EPERM';
+              expect(found[protocol].map((place) => place[row])).to.deep.equal(
+                expected.map((one) => (one === 'unsent' ? unsent : one)),
+              );
+            });
+          }
+        }
+      });
+
       describe('of a UDP flow that goes on while its redirect changes (R8)', () => {
         /** A client that keeps one socket: it sends for every line on stdin and prints who answered. */
-        async function flow(address: Ip): Promise<Child & { readonly asks: () => Promise<string> }> {
+        async function flow(
+          address: Ip,
+          from = lab.ns.pod1,
+        ): Promise<Child & { readonly asks: () => Promise<string> }> {
           const script = `
             const socket = require('node:dgram').createSocket('udp${family === 'IPv4' ? 4 : 6}');
             socket.on('error', (error) => console.log(error.code));
             socket.on('message', (data) => console.log(JSON.parse(data).name));
             socket.connect(53, '${address}', () => console.log('connected'));
             process.stdin.on('data', () => socket.send('ask'));`;
-          const child = lab.ns.pod1.spawn(process.execPath, ['-e', script]);
+          const child = from.spawn(process.execPath, ['-e', script]);
           await child.waitFor('connected\n');
           const asks = async () => {
             const seen = child.stdout.length;
@@ -167,6 +246,21 @@ for (const backend of ['nf_tables', 'legacy'] as const) {
           expect(await client.asks()).to.equal('listener 30001');
           await change(service(32), REFUSAL);
           expect(await client.asks()).to.equal('ECONNREFUSED');
+        });
+
+        it('follow it outside, and stay inside where they were (E7)', async () => {
+          const address = balanced(40);
+          await change(address, listener(30_001));
+          const [pod, ext] = [await flow(address), await flow(address, lab.ns.ext)];
+          expect(await Promise.all([pod.asks(), ext.asks()])).to.deep.equal(Array(2).fill('listener 30001'));
+          const before = (await flows()).split('\n').filter((line) => line.includes(`dst=${address} `));
+          const changed = redirect(address, 53, 'UDP', listener(30_002));
+          await redirector.apply({ set: [{ ...changed, insideAction: listener(30_001) }], remove: [] });
+          const left = (await flows()).split('\n').filter((line) => line.includes(`dst=${address} `));
+          const client = (line: string) => / src=(\S+) /.exec(line)?.[1];
+          expect(before.map(client)).to.have.members([lab.ns.pod1.address[family], lab.ns.ext.address[family]]);
+          expect(left.map(client)).to.deep.equal([lab.ns.pod1.address[family]]);
+          expect(await Promise.all([pod.asks(), ext.asks()])).to.deep.equal(['listener 30001', 'listener 30002']);
         });
 
         it('keep the flows of frontends that did not change', async () => {
