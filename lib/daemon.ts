@@ -190,7 +190,7 @@ export class Daemon {
       engine,
       ports: new RedirectPorts(proxyPortRange),
       drainMs: drainTimeoutMs,
-      onFault: (service, { listener, message }) => this.#events?.cannotListen(service, `${listener}: ${message}`),
+      onFault: (service, { message, code }) => this.#events?.cannotListen(service, `${message}: ${code}`),
       clock: monotonicClock,
       log: this.#log,
     });

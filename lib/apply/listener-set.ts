@@ -8,6 +8,7 @@
 import { hostPort, type Ip } from '../config/address.js';
 import type { Log } from '../config/log.js';
 import type { Clock } from '../model/clock.js';
+import type { ObjectKey } from '../model/objects.js';
 import { type ServicePortKey, serviceKeyOf, servicePortKey } from '../model/service-port.js';
 import type { ListenerUpdate } from '../plan/diff.js';
 import type { PlannedListener } from '../plan/service-plan.js';
@@ -19,6 +20,8 @@ export interface ListenerSetOptions {
   readonly engine: Engine;
   readonly ports: RedirectPorts;
   readonly drainMs: number;
+  /** Told of every try that fails. */
+  readonly onFault?: (service: ObjectKey, fault: ListenerFault) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -201,6 +204,7 @@ export class ListenerSet {
       ...state.fault,
       retryInMs: pauseMs,
     });
+    this.#options.onFault?.(serviceKeyOf(state.planned.servicePort), state.fault);
   }
 }
 

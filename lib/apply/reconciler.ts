@@ -42,6 +42,8 @@ export interface ReconcilerOptions {
   readonly formerPorts?: ReadonlyMap<FrontendKey, number>;
   /** Told of the plan of every Service that a sync has applied; `emptyPlan` for one that went. */
   readonly onApplied?: (service: ObjectKey, plan: ServicePlan) => void;
+  /** Told once of every part of a Service that is not served, and why. */
+  readonly onNote?: (service: ObjectKey, note: string) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -182,8 +184,9 @@ export class Reconciler {
     const slices = this.#options.store.slicesOf(key);
     const after = service === undefined ? emptyPlan : planService(service, slices, view);
     for (const note of after.notes) {
-      if (!before.notes.includes(note))
-        this.#options.log.warn('part of a Service is not served', { service: key, note });
+      if (before.notes.includes(note)) continue;
+      this.#options.log.warn('part of a Service is not served', { service: key, note });
+      this.#options.onNote?.(key, note);
     }
     return { service: key, before, after, slices: slices.length, changes: diffPlans(before, after), sinceMs };
   }

@@ -5,10 +5,12 @@
  */
 
 import type { Log } from '../../config/log.js';
+import type { KubeEvent } from '../../model/event.js';
 import type { ObjectStore } from '../store.js';
 import { loadAccess } from './access.js';
 import { ApiClient } from './api-client.js';
 import type { AccessSettings } from './choose-access.js';
+import { EventWriter } from './event-writer.js';
 import { Reflector } from './reflector.js';
 import type { Resource } from './resource.js';
 import * as resources from './resource.js';
@@ -41,6 +43,7 @@ export class ApiSource {
   readonly #options: ApiSourceOptions;
   readonly #followed = new Map<Role, Followed>();
   #client: ApiClient | undefined;
+  #events: EventWriter | undefined;
   #isStopped = false;
   /** A fall-back on its way out. */
   #ending: Promise<void> = Promise.resolve();
@@ -49,9 +52,9 @@ export class ApiSource {
     this.#options = options;
   }
 
-  /** For what else goes to the API server; undefined before `start`. */
-  get client(): ApiClient | undefined {
-    return this.#client;
+  /** Writes an Event when there is time for it; nothing before `start`. */
+  writeEvent(event: KubeEvent): void {
+    this.#events?.write(event);
   }
 
   /**
@@ -59,10 +62,11 @@ export class ApiSource {
    * with SourceError BAD_CONFIG where it is not said how to reach it, or with what credentials.
    */
   async start(): Promise<void> {
-    const { log, store, nodeName, serviceProxyName } = this.#options;
+    const { log, store, nodeName, serviceProxyName, timers = realTimers } = this.#options;
     const client = await this.#connect();
     if (this.#isStopped) return client.stop();
     this.#client = client;
+    this.#events = new EventWriter({ client, nodeName, timers, log });
     this.#follow('node', resources.ownNode(nodeName), () => {
       if (store.node(nodeName) === undefined) log.warn('the API server has no Node of our name', { node: nodeName });
     });
@@ -79,6 +83,7 @@ export class ApiSource {
   async stop(): Promise<void> {
     this.#isStopped = true;
     await Promise.all([...this.#followed.values()].map(({ reflector }) => reflector.stop()));
+    await this.#events?.stop();
     await this.#ending;
     this.#client?.stop();
   }
