@@ -30,7 +30,7 @@ export function faultOf({ frontend, action, insideAction, allowed }: Redirect): 
 
 /** Stands for every address of the node. */
 export function isWildcard(address: Ip): boolean {
-  return scopeOf(address) === 'unspecified';
+  return address === '0.0.0.0' || address === '::';
 }
 
 function faultOfAction(address: Ip, action: RedirectAction | undefined): string | undefined {
