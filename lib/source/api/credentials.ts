@@ -6,7 +6,7 @@
  * Tokens of a service account change every hour or so, client certificates every few months; client-go, too, reads a token
  * file again after a minute.
  */
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { AgentOptions, RequestOptions } from 'node:https';
 import { createSecureContext } from 'node:tls';
@@ -104,6 +104,8 @@ export async function readFiles({ cluster, user }: Access): Promise<Files> {
   const cert = await fileOrData(user.certFile, user.certData);
   const key = await fileOrData(user.keyFile, user.keyData);
   const token = user.tokenFile === undefined ? user.token : (await readFile(user.tokenFile, 'utf8')).trim();
+  // A secure context takes any text for authorities, and then trusts nobody.
+  if (ca !== undefined) new X509Certificate(ca);
   createSecureContext({ ca, cert, key });
   return { ca, cert, key, token };
 }

@@ -9,6 +9,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { gzip } from 'node:zlib';
 import { type Certificates, certificates } from './certificates.js';
 import { History, type HistoryChange, type KubeJson, TYPES, type TypeName } from './history.js';
@@ -223,7 +224,9 @@ export class ApiServer {
 
   #isKnown(request: IncomingMessage): boolean {
     if (this.tokens === undefined) return true;
-    if ('authorized' in request.socket && request.socket.authorized === true) return true;
+    const socket = request.socket as TLSSocket;
+    // A resumed session counts as authorized, certificate or not.
+    if (socket.authorized && socket.getPeerCertificate().subject !== undefined) return true;
     const [scheme, token = ''] = (request.headers.authorization ?? '').split(' ');
     return scheme === 'Bearer' && this.tokens.includes(token);
   }
