@@ -27,6 +27,8 @@ interface State {
   /** The ports of the slice: what targetPort names has its number here. */
   readonly targets: readonly Omit<Port, 'nodePort'>[];
   readonly pod: 1 | 2;
+  /** Where the pod is said to run; this node where absent. */
+  readonly nodeName?: string;
   readonly loadBalancerIP?: string;
 }
 
@@ -65,7 +67,7 @@ interface Step {
   readonly kept: readonly Place[];
   /** Connections opened before whose listener goes: they end when the drain time is over (T11). */
   readonly ended?: readonly Place[];
-  /** Who answers afterwards, where. */
+  /** Who answers afterwards, where; or the error. */
   readonly served: Readonly<Record<Place, string>>;
   readonly refused?: readonly Place[];
   /** A cluster IP that nobody has any more: packets leave by the default route, and nobody answers. */
@@ -190,6 +192,18 @@ const STEPS: readonly Step[] = [
     sockets: without(ALL_SOCKETS, '30180/TCP'),
   },
   {
+    title: 'both policies become Local, and the endpoint is on another node (E6, T10)',
+    to: {
+      ...BASE,
+      spec: { type: 'NodePort', internalTrafficPolicy: 'Local', externalTrafficPolicy: 'Local' },
+      nodeName: 'node-b',
+    },
+    kept: [...HTTP_PLACES, ...DNS_PLACES, ...ADMIN_PLACES],
+    served: Object.fromEntries([...HTTP_PLACES, ...DNS_PLACES, nodePort(DNS)].map((place) => [place, 'TIMEOUT'])),
+    rules: ALL_RULES,
+    sockets: [],
+  },
+  {
     title: 'the Service becomes a ClusterIP one',
     to: { ...BASE, spec: { type: 'ClusterIP' }, ports: BASE.ports.map(({ nodePort: _, ...port }) => port) },
     kept: [clusterIp(HTTP), clusterIp(DNS_TCP), clusterIp(ADMIN)],
@@ -290,7 +304,7 @@ describe('live changes of a Service', function () {
         clusterIPs: ['10.96.9.9'],
         ports: [{ name: 'http', port: 80, protocol: 'TCP', nodePort: 30_099 }],
       }),
-      slice(lab, 'bystander', [target(HTTP, 8080)], 2),
+      slice(lab, { name: 'bystander', targets: [target(HTTP, 8080)], pod: 2 }),
     ]);
     await write(BASE);
     const times = ['--drain-timeout', '300ms', '--iptables-min-sync-period', '0'];
@@ -305,7 +319,7 @@ describe('live changes of a Service', function () {
   });
 
   async function write(state: State): Promise<void> {
-    await manifests.write('web.json', [service(state), slice(lab, state.name, state.targets, state.pod)]);
+    await manifests.write('web.json', [service(state), slice(lab, state)]);
   }
 
   /** Who answers each place when dialled from a pod, by its name or the error. */
@@ -394,14 +408,16 @@ function service({ name, spec, clusterIPs, ports, loadBalancerIP }: State): obje
   return { ...serviceManifest({ name, clusterIPs, ports, spec }), ...status };
 }
 
-function slice(lab: Lab, name: string, targets: State['targets'], pod: 1 | 2): object {
+type SliceState = Pick<State, 'name' | 'targets' | 'pod' | 'nodeName'>;
+
+function slice(lab: Lab, { name, targets, pod, nodeName = 'node-a' }: SliceState): object {
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
     metadata: { name: `${name}-four`, namespace: 'e2e', labels: { 'kubernetes.io/service-name': name } },
     addressType: 'IPv4',
     ports: targets,
-    endpoints: [{ addresses: [lab.pod(pod).address.IPv4], nodeName: 'node-a' }],
+    endpoints: [{ addresses: [lab.pod(pod).address.IPv4], nodeName }],
   };
 }
 
