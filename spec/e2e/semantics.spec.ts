@@ -444,6 +444,42 @@ describe('what Services mean, by every frontend', function () {
     expect(answers.flatMap((all) => all.map(({ by }) => by))).to.deep.equal(['here', 'here']);
   });
 
+  it('serves an external IP and an LB IP that are addresses of the node itself (E3, E5, E6, E7)', async () => {
+    const service = (name: string, port: number, spec: object) => ({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name, namespace: 'e2e' },
+      spec: {
+        type: 'LoadBalancer',
+        clusterIPs: [`10.96.4.${port}`],
+        externalIPs: ['192.168.77.1'],
+        ports: PROTOCOLS.map((protocol) => ({ name: protocol.toLowerCase(), protocol, port })),
+        ...spec,
+      },
+      status: { loadBalancer: { ingress: [{ ip: '192.168.77.10' }] } },
+    });
+    await manifests.write('own.json', [
+      service('own-cluster', 91, {}),
+      slice(lab, 'own-cluster', 'IPv4', [at('here')]),
+      service('own-local', 92, LOCAL),
+      slice(lab, 'own-local', 'IPv4', [at('there')]),
+      service('own-nobody', 93, {}),
+    ]);
+    const hosts = ['192.168.77.1', '192.168.77.10'];
+    const places = hosts.flatMap((host) => PROTOCOLS.map((protocol) => ({ host, protocol, timeoutMs: 400 })));
+    const outcomes = async (client: Client, port: number, want: Outcome) => {
+      const answers = await spaces()[client].dial(places.map((place) => ({ ...place, port })));
+      return answers.map((all, at) => outcomeOf(all, client, places[at]?.protocol ?? 'TCP', want));
+    };
+    await until('the last of them', async () => (await outcomes('outside', 91, 'here')).every((one) => one === 'here'));
+    for (const client of CLIENTS) {
+      const local = client === 'outside' ? 'silent' : 'there';
+      expect(await outcomes(client, 91, 'here'), client).to.deep.equal(places.map(() => 'here'));
+      expect(await outcomes(client, 92, local), client).to.deep.equal(places.map(() => local));
+      expect(await outcomes(client, 93, 'refused'), client).to.deep.equal(places.map(() => 'refused'));
+    }
+  });
+
   it('serves the other ports of a Service with an SCTP port, and reports that one once (S6)', async () => {
     const name = 'sctp';
     const ports = [
