@@ -10,7 +10,6 @@ import type { EngineChoice } from '../../config/options.js';
 import type { Backend } from '../../model/backend.js';
 import { servicePortKey } from '../../model/service-port.js';
 import { sharedBudget } from '../budget.js';
-import type { ListenerKey, ListenerSpec } from '../engine.js';
 import {
   type Bound,
   type Engine,
@@ -18,6 +17,8 @@ import {
   type EngineOptions,
   type EngineStats,
   ListenError,
+  type ListenerKey,
+  type ListenerSpec,
 } from '../engine.js';
 import { EngineUnavailableError } from './relay-thread.js';
 import { Shard } from './shard.js';

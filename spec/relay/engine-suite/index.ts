@@ -8,6 +8,7 @@ import { listeningSuite } from './listening.js';
 import type { MakeEngine } from './rig.js';
 import { tcpBytesSuite } from './tcp-bytes.js';
 import { tcpDialSuite } from './tcp-dial.js';
+import { tcpDrainSuite } from './tcp-drain.js';
 import { tcpEndSuite } from './tcp-end.js';
 import { udpSuite } from './udp.js';
 
@@ -16,6 +17,7 @@ export function engineSuite(name: string, make: MakeEngine): void {
     tcpBytesSuite(make);
     tcpDialSuite(make);
     tcpEndSuite(make);
+    tcpDrainSuite(make);
     listeningSuite(make);
     balancingSuite(make);
     udpSuite(make);

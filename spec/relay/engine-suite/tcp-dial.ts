@@ -107,6 +107,30 @@ export function tcpDialSuite(make: MakeEngine): void {
       });
     });
 
+    it('fails nobody with half of the backends dead, and makes only the first clients wait (T2, B3)', async function () {
+      this.timeout(20_000);
+      await withRig(make, { dialTimeoutMs: 800 }, async (rig) => {
+        const good = await Promise.all([rig.tcpBackend({ serve: echo }), rig.tcpBackend({ serve: echo })]);
+        const listener = await rig.open('TCP', [await rig.blackHole(), refusing(1), ...good]);
+        const timesMs: number[] = [];
+        const client = async () => {
+          for (let request = 0; request < 10; request++) {
+            const startMs = performance.now();
+            const peer = await rig.dial(listener);
+            peer.fin('request');
+            expect(await peer.ended()).to.equal('fin');
+            expect(peer.text).to.equal('request');
+            timesMs.push(performance.now() - startMs);
+          }
+        };
+        await Promise.all(Array.from({ length: 50 }, client));
+        timesMs.sort((one, other) => one - other);
+        expect(timesMs).to.have.length(500);
+        expect(timesMs[450]).to.be.below(400);
+        expect(timesMs.at(-1)).to.be.below(2_500);
+      });
+    });
+
     it('says which backend failed for whom', async () => {
       await withRig(make, {}, async (rig) => {
         const listener = await rig.open('TCP', [refusing(1)]);
