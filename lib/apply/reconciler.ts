@@ -233,7 +233,7 @@ export class Reconciler {
   }
 
   #remember({ service, before, after, slices }: Step): void {
-    this.#report.noLocalChanged(before.noLocal, after.noLocal);
+    this.#report.planChanged(before, after);
     if (after === emptyPlan) this.#applied.delete(service);
     else this.#applied.set(service, { plan: after, slices });
   }

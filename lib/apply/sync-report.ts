@@ -1,4 +1,5 @@
 /** Owns the numbers behind `SyncStatus`: the reconciler writes them, status reads them. */
+import type { ServicePlan } from '../plan/service-plan.js';
 import type { DirtyServices } from './dirty-services.js';
 import type { ListenerSet } from './listener-set.js';
 import type { ListenerFault, SyncObserver, SyncStatus } from './sync-status.js';
@@ -13,6 +14,7 @@ export class SyncReport implements SyncStatus {
   readonly #listeners: ListenerSet;
   readonly #observers: SyncObserver[] = [];
   #noLocal: NoLocal = { internal: 0, external: 0 };
+  #partsNotServed = 0;
   #lastSyncedAtMs = 0;
 
   constructor(dirty: DirtyServices, listeners: ListenerSet) {
@@ -26,12 +28,13 @@ export class SyncReport implements SyncStatus {
     for (const observer of this.#observers) observer(durationMs, latenciesMs);
   }
 
-  /** One Service's share has changed. */
-  noLocalChanged(before: NoLocal, after: NoLocal): void {
+  /** One Service has another plan: its share in the numbers changes. */
+  planChanged(before: ServicePlan, after: ServicePlan): void {
     this.#noLocal = {
-      internal: this.#noLocal.internal + after.internal - before.internal,
-      external: this.#noLocal.external + after.external - before.external,
+      internal: this.#noLocal.internal + after.noLocal.internal - before.noLocal.internal,
+      external: this.#noLocal.external + after.noLocal.external - before.noLocal.external,
     };
+    this.#partsNotServed += after.notes.length - before.notes.length;
   }
 
   get synced(): boolean {
@@ -72,6 +75,10 @@ export class SyncReport implements SyncStatus {
 
   get noLocalEndpoints(): NoLocal {
     return this.#noLocal;
+  }
+
+  get partsNotServed(): number {
+    return this.#partsNotServed;
   }
 
   onSync(observer: SyncObserver): void {

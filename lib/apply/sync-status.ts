@@ -33,5 +33,7 @@ export interface SyncStatus {
   readonly faults: readonly ListenerFault[];
   /** Service ports with policy Local that have endpoints, none of them on this node. */
   readonly noLocalEndpoints: { readonly internal: number; readonly external: number };
+  /** Parts of Services that are not served: an SCTP port, or what an older Service has (rules S6, C2). */
+  readonly partsNotServed: number;
   onSync(observer: SyncObserver): void;
 }

@@ -51,6 +51,8 @@ export class Metrics {
     const one = (name: string, help: string, read: () => number) => pulled.gauge(`kproxy_us_${name}`, help, read);
     one('engine_up', '1 where the engine answered this scrape', () => (this.#engine === undefined ? 0 : 1));
     one('listener_faults', 'Ports that could not be bound and are tried again', () => sync.faults.length);
+    const notServed = 'Parts of Services that are not served: SCTP ports, and what an older Service has';
+    one('parts_not_served', notServed, () => sync.partsNotServed);
     one('draining_connections', 'Connections of closed listeners that still drain', () => this.#engine?.draining ?? 0);
     const pauses = 'Times that accepting stopped for want of descriptors';
     pulled.counter('kproxy_us_accept_pauses_total', pauses, () => this.#engine?.acceptPauses ?? 0);

@@ -332,6 +332,18 @@ describe('Reconciler', () => {
     expect([reconciler.status.serviceChangesTotal, reconciler.status.endpointChangesTotal]).to.deep.equal([1, 2]);
   });
 
+  it('counts parts of Services that are not served, while they are not (S6, C2)', async () => {
+    const { store, reconciler, settled } = await serving();
+    const sctp = servicePort({ name: 'sig', protocol: 'SCTP', port: 3868, nodePort: undefined });
+    store.setService(redisService({ ports: [servicePort(), sctp] }));
+    store.setService(redisService({ name: 'late', clusterIPs: ['10.96.0.30'] }));
+    await settled();
+    expect(reconciler.status.partsNotServed).to.equal(2);
+    store.deleteService('work/saythx-redis');
+    await settled();
+    expect(reconciler.status.partsNotServed).to.equal(0);
+  });
+
   it('plans as many Services as changed, however many there are', async () => {
     const { store, journal, settled } = world;
     for (let at = 0; at < 200; at++) {

@@ -195,6 +195,14 @@ const CASES: readonly Case[] = [
     six: { 'LB IP': 'here' },
   },
   {
+    title: 'source ranges of one family, and the other closed (E8)',
+    spec: { loadBalancerSourceRanges: ['10.244.0.0/16', '::/128'] },
+    endpoints: [at('here')],
+    all: 'here',
+    places: { 'LB IP': only('pod', 'here') },
+    six: { 'LB IP': 'silent' },
+  },
+  {
     title: 'source ranges with policy Local: those inside and in the range reach all endpoints (E7, E8)',
     spec: { ...LOCAL, loadBalancerSourceRanges: ['10.244.0.0/16', 'fd00:10:244::/48'] },
     endpoints: [at('there')],

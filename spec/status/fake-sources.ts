@@ -24,6 +24,7 @@ export class FakeSources {
     endpointChangesTotal: 0,
     faults: [] as { servicePort: string; listener: string; code: string; message: string }[],
     noLocalEndpoints: { internal: 0, external: 0 },
+    partsNotServed: 0,
     onSync: (observer: SyncObserver) => {
       this.observers.push(observer);
     },

@@ -160,6 +160,7 @@ describe('metrics', () => {
     const { metrics, sources } = fakeMetrics();
     sources.stats = { engine: 'native', listeners: [], draining: 4, acceptPauses: 2 };
     sources.dropped = 3;
+    sources.sync.partsNotServed = 5;
     sources.sync.faults.push({ servicePort: 'a/b/TCP', listener: '0.0.0.0:80', code: 'EADDRINUSE', message: 'in use' });
     const series = await scrape(metrics);
     expect(series.get('kproxy_us_build_info{version="1.2.3",engine="native",redirect="iptables"}')).to.equal('1');
@@ -168,6 +169,7 @@ describe('metrics', () => {
     expect(series.get('kproxy_us_accept_pauses_total')).to.equal('2');
     expect(series.get('kproxy_us_access_log_dropped_total')).to.equal('3');
     expect(series.get('kproxy_us_listener_faults')).to.equal('1');
+    expect(series.get('kproxy_us_parts_not_served')).to.equal('5');
     expect(Number(series.get('process_resident_memory_bytes'))).to.be.above(1_000_000);
   });
 
