@@ -9,7 +9,6 @@ import { printable } from '../objects/fault.js';
 import { SourceError } from '../source-error.js';
 import { type AccessChoice, type AccessSettings, chooseAccess, NO_ACCESS } from './choose-access.js';
 import { readFiles } from './credentials.js';
-import { loadKubeconfigs } from './kubeconfig.js';
 
 export interface Access {
   /** Where this was read, in a word or two for the log. */
@@ -32,7 +31,11 @@ export async function loadAccess(settings: AccessSettings): Promise<Access> {
 }
 
 async function read(choice: AccessChoice, master: string | undefined, faults: string[]): Promise<Access | undefined> {
-  if (choice.kind === 'files') return loadKubeconfigs(choice.files, choice.isList, master, faults);
+  if (choice.kind === 'files') {
+    // Not in a pod: a parser of YAML is some 8 MB.
+    const { loadKubeconfigs } = await import('./kubeconfig.js');
+    return loadKubeconfigs(choice.files, choice.isList, master, faults);
+  }
   const server = parseServer(master ?? (choice.kind === 'pod' ? choice.server : ''), '--master', faults);
   if (server === undefined) return undefined;
   if (choice.kind === 'master') {

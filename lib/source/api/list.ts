@@ -3,12 +3,11 @@
  *
  *   GET ?limit=500 -> items as they arrive -> ReadObject ... continue -> GET ... -> List
  */
-import type { Log } from '../../config/log.js';
 import { field } from '../objects/raw.js';
 import type { ApiClient } from './api-client.js';
 import { ApiError } from './api-error.js';
 import { ListItems } from './list-items.js';
-import { type ReadObject, type Resource, readObject } from './resource.js';
+import type { ReadObject, Resource } from './resource.js';
 
 export interface List {
   readonly objects: ReadonlyMap<string, ReadObject>;
@@ -20,12 +19,13 @@ export interface List {
 export interface ListRequest {
   readonly client: ApiClient;
   readonly resource: Resource;
+  /** Reads one item; undefined: it does not say who it is. */
+  readonly read: (json: unknown) => ReadObject | undefined;
   /** `0`: any there is, from the server's cache; '': the latest, from its storage; else at least this one. */
   readonly resourceVersion: string;
   /** Objects a page; 0: all in one. */
   readonly limit: number;
   readonly signal: AbortSignal;
-  readonly log: Log;
 }
 
 /** Silence in the middle of an answer; a server ends requests by itself after 60 s. */
@@ -57,7 +57,7 @@ interface Page {
 }
 
 async function readPage(request: ListRequest, token: string, objects: Map<string, ReadObject>): Promise<Page> {
-  const { client, resource, resourceVersion, limit, signal, log } = request;
+  const { client, resource, resourceVersion, limit, signal, read } = request;
   const query: Record<string, string> = { ...resource.selectors };
   if (limit > 0) query['limit'] = `${limit}`;
   // A continued list has the version of its first page.
@@ -65,9 +65,8 @@ async function readPage(request: ListRequest, token: string, objects: Map<string
   else if (resourceVersion !== '') query['resourceVersion'] = resourceVersion;
   const body = await client.open({ path: resource.path, query, signal, silenceMs: () => SILENCE_MS });
   const list = new ListItems((json) => {
-    const object = readObject(resource, json);
-    if (object === undefined) log.warn('an object of the API server without a name', { kind: resource.kind });
-    else objects.set(object.id, object);
+    const object = read(json);
+    if (object !== undefined) objects.set(object.id, object);
   });
   for await (const chunk of body) list.feed(chunk);
   return pageOf(list.end(), resource);

@@ -117,11 +117,11 @@ export class Reflector {
   }
 
   async #list(signal: AbortSignal): Promise<void> {
-    const { client, resource, log } = this.#options;
+    const { client, resource } = this.#options;
     const resourceVersion = this.#recovery.isVersionUsable ? this.#resourceVersion || '0' : '';
     // Some version or later: caches have that whole, and answer in pages only from storage.
     const limit = resourceVersion === '0' || resourceVersion === '' || this.#isPaged ? PAGE_SIZE : 0;
-    const request = { client, resource, signal, log };
+    const request = { client, resource, signal, read: (json: unknown) => this.#read(json) };
     const list = await listAll({ ...request, resourceVersion, limit }).catch((error: unknown) => {
       const { isExpired, isVersionTooLarge } = asApiError(error);
       if (!isExpired && !isVersionTooLarge) throw error;
@@ -133,8 +133,8 @@ export class Reflector {
   }
 
   async #checkHistory(signal: AbortSignal): Promise<void> {
-    const { client, resource, log } = this.#options;
-    const latest = await latestVersion({ client, resource, signal, log });
+    const { client, resource } = this.#options;
+    const latest = await latestVersion({ client, resource, signal, read: () => undefined });
     if (runsBackwards(this.#resourceVersion, latest)) {
       throw new ApiError('HISTORY', `the latest resource version is ${latest}, after ${this.#resourceVersion}`);
     }
@@ -214,12 +214,19 @@ export class Reflector {
 
   #changeOf({ type, object }: WatchEvent): readonly Change[] {
     if (type === 'bookmark') return [];
-    const { resource, log } = this.#options;
-    const read = type === 'set' ? readObject(resource, object) : undefined;
-    if (read !== undefined) return [{ type: 'set', object: read }];
-    const id = type === 'delete' ? identityOf(object) : undefined;
-    if (id !== undefined) return [{ type: 'delete', id }];
-    log.warn('an object of the API server without a name', { kind: resource.kind });
-    return [];
+    if (type === 'delete') {
+      const id = identityOf(object);
+      return id === undefined ? [] : [{ type, id }];
+    }
+    const read = this.#read(object);
+    return read === undefined ? [] : [{ type, object: read }];
+  }
+
+  #read(json: unknown): ReadObject | undefined {
+    const { resource, mirror, log } = this.#options;
+    const object = readObject(resource, json);
+    if (object !== undefined) return mirror.known(object);
+    log.warn('an object of the API server has no name', { kind: resource.kind });
+    return undefined;
   }
 }

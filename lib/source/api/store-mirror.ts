@@ -4,6 +4,7 @@
  *   list -> replace, events -> apply -> one batch into ObjectStore
  *                                    -> faults of objects, each logged once
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Log } from '../../config/log.js';
 import { pathText } from '../objects/fault.js';
 import type { KubeKind, KubeObject } from '../objects/kube-object.js';
@@ -33,6 +34,13 @@ export class StoreMirror {
 
   get size(): number {
     return this.#held.size;
+  }
+
+  /** The object, or the equal one that we hold: what a list repeats is not kept twice while the list is read. */
+  known(object: ReadObject): ReadObject {
+    const held = this.#held.get(object.id);
+    if (held === undefined || !('ok' in object.parsed) || !isDeepStrictEqual(held, object.parsed.ok)) return object;
+    return { id: object.id, parsed: { ok: held } };
   }
 
   /** Everything there is. What is not among it goes, after what is new has come (rule S5). */
