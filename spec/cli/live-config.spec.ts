@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -10,6 +10,7 @@ import { resolveRun } from '../../lib/cli/resolve-run.js';
 import type { Log, LogFields } from '../../lib/config/log.js';
 import type { Options } from '../../lib/config/options.js';
 import { PROGRAM } from '../support/proxy.js';
+import { requires } from '../support/requires.js';
 import { until, within } from '../support/until.js';
 
 const HEAD = 'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n';
@@ -131,41 +132,77 @@ describe('the file of --config, while the program runs', () => {
 describe('a program that runs with --config', function () {
   this.timeout(20_000);
   let dir: string;
+  let file: string;
   let child: ChildProcess;
   let stderr: string;
 
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'kproxy-us-spec-'));
+    file = join(dir, 'config.conf');
+    await mkdir(join(dir, 'm'));
     stderr = '';
   });
 
   afterEach(async () => {
     const exit = once(child, 'exit');
-    if (child.kill('SIGTERM')) await within('the end', exit, 10_000);
+    if (child.exitCode === null && child.kill('SIGTERM')) await within('the end', exit, 10_000);
     await rm(dir, { recursive: true });
   });
 
-  it('names what the file overrides, ignores and does not know, and applies a new verbosity at once (C4)', async () => {
-    const file = join(dir, 'config.conf');
-    const fields = 'metricsBindAddress: 127.0.0.1:0\nhealthzBindAddress: "0"\nipvs: {scheduler: rr}\n';
-    const text = `${HEAD}${fields}mod: x\n`;
-    await writeFile(file, text);
-    await mkdir(join(dir, 'm'));
-    const words = ['--config', file, '--manifests', join(dir, 'm'), '--redirect=none', '--engine=portable'];
-    child = spawn(process.execPath, [PROGRAM, ...words, '--cluster-cidr=10.0.0.0/8'], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+  const NOWHERE = 'metricsBindAddress: "0"\nhealthzBindAddress: "0"\n';
+
+  async function start(text: string, flags: readonly string[] = [], before: readonly string[] = []): Promise<void> {
+    await writeFile(file, `${HEAD}${NOWHERE}${text}`);
+    const program = [process.execPath, PROGRAM, '--config', file, '--manifests', join(dir, 'm')];
+    const [command = '', ...words] = [...before, ...program, '--redirect=none', '--engine=portable', ...flags];
+    child = spawn(command, words, { stdio: ['ignore', 'ignore', 'pipe'] });
     child.stderr?.on('data', (part) => {
       stderr += String(part);
     });
-    await until('the program to be ready', () => / info ready /.test(stderr), 15_000);
+  }
+
+  const ready = () => until('the program to be ready', () => / info ready /.test(stderr), 15_000);
+  const oomScore = async () => Number(await readFile(`/proc/${child.pid}/oom_score_adj`, 'utf8'));
+
+  it('names what the file overrides, ignores and does not know, and applies a new verbosity at once (C4)', async () => {
+    const text = 'ipvs: {scheduler: rr}\nmod: x\n';
+    await start(text, ['--cluster-cidr=10.0.0.0/8']);
+    await ready();
     expect(stderr).to.match(/warn flags were given that the file of --config stands in for .*flags=--cluster-cidr\n/);
     expect(stderr).to.match(/warn fields of the configuration do nothing here .*fields=ipvs\.scheduler\n/);
     expect(stderr).to.contain(`warn fields of the configuration are unknown fields="${file}:6:6: mod"\n`);
     expect(stderr).to.not.contain(' debug ');
-    await writeFile(file, `${text}logging: {verbosity: 4}\n`);
+    await writeFile(file, `${HEAD}${NOWHERE}${text}logging: {verbosity: 4}\n`);
     await until('the new verbosity', () => /configuration applied fields=logging\.verbosity/.test(stderr));
     child.kill('SIGTERM');
     await until('a debug line', () => stderr.includes(' debug '));
+  });
+
+  it('has the OOM score of the file, and that of a changed file', async () => {
+    await start('oomScoreAdj: 500\n');
+    await ready();
+    expect(await oomScore()).to.equal(500);
+    await writeFile(file, `${HEAD}${NOWHERE}oomScoreAdj: 600\n`);
+    await until('the new score', async () => (await oomScore()) === 600);
+  });
+
+  it('warns with the reason where it cannot have the OOM score that was asked for, and goes on', async function () {
+    requires(this, 'root', 'setpriv');
+    const unprivileged = ['setpriv', '--bounding-set', '-sys_resource', '--inh-caps', '-sys_resource'];
+    await start('oomScoreAdj: -1000\n', [], unprivileged);
+    await ready();
+    expect(stderr).to.match(/ warn cannot set the OOM score, .* score=-1000 reason=".* needs CAP_SYS_RESOURCE" /);
+  });
+
+  it('ends with 2 where the file has faults, and says all of them (C1)', async () => {
+    await start('mode: ipvs\nconfigSyncPeriod: 5x\n');
+    const [code] = await within('the end', once(child, 'exit'));
+    expect(code).to.equal(2);
+    await until('the last line', () => stderr.endsWith('See kproxy-us --help.\n'));
+    const places = stderr.split('\n').map((line) => line.split(': ').slice(0, 3));
+    expect(places.slice(0, 2)).to.deep.equal([
+      ['error', `${file}:5:7`, 'mode'],
+      ['error', `${file}:6:19`, 'configSyncPeriod'],
+    ]);
   });
 });
