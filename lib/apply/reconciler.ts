@@ -54,6 +54,8 @@ const SHRINK_SETTLE_MS = 100;
 interface Applied {
   readonly plan: ServicePlan;
   readonly slices: number;
+  /** Of its youngest slice, in milliseconds since the epoch; 0: none says. */
+  readonly triggeredAtMs: number;
 }
 
 /** One Service in a sync: what it has, and what it is to have. */
@@ -62,12 +64,15 @@ interface Step {
   readonly before: ServicePlan;
   readonly after: ServicePlan;
   readonly slices: number;
+  readonly triggeredAtMs: number;
+  /** When what is new in it happened in the cluster; undefined: nobody says. */
+  readonly newSinceMs: number | undefined;
   readonly changes: Changes;
   /** Of its oldest change; undefined where another Service's change brought it here. */
   readonly sinceMs: number | undefined;
 }
 
-const NOTHING: Applied = { plan: emptyPlan, slices: 0 };
+const NOTHING: Applied = { plan: emptyPlan, slices: 0, triggeredAtMs: 0 };
 
 export class Reconciler {
   readonly #options: ReconcilerOptions;
@@ -75,6 +80,7 @@ export class Reconciler {
   readonly #dirty = new DirtyServices();
   readonly #claims = new Claims();
   readonly #applied = new Map<ObjectKey, Applied>();
+  readonly #madeAtMs = Date.now();
   /** Listeners that lose their backends, or go, as soon as no redirect leads to them any more. */
   readonly #toEmpty = new Map<string, PlannedListener>();
   readonly #toClose = new Set<string>();
@@ -179,16 +185,20 @@ export class Reconciler {
   }
 
   #plan(key: ObjectKey, view: View, sinceMs: number | undefined): Step {
-    const { plan: before } = this.#applied.get(key) ?? NOTHING;
+    const { plan: before, triggeredAtMs: known } = this.#applied.get(key) ?? NOTHING;
     const service = this.#ours(key);
     const slices = this.#options.store.slicesOf(key);
+    const triggeredAtMs = slices.reduce((latest, one) => Math.max(latest, one.triggeredAtMs ?? 0), 0);
+    // What happened before we were there is no latency of ours.
+    const newSinceMs = triggeredAtMs > Math.max(known, this.#madeAtMs) ? triggeredAtMs : undefined;
     const after = service === undefined ? emptyPlan : planService(service, slices, view);
     for (const note of after.notes) {
       if (before.notes.includes(note)) continue;
       this.#options.log.warn('part of a Service is not served', { service: key, note });
       this.#options.onNote?.(key, note);
     }
-    return { service: key, before, after, slices: slices.length, changes: diffPlans(before, after), sinceMs };
+    const changes = diffPlans(before, after);
+    return { service: key, before, after, slices: slices.length, triggeredAtMs, newSinceMs, changes, sinceMs };
   }
 
   /** True where the step waits for the slice that may have taken over the endpoints that another one lost (rule S5). */
@@ -213,7 +223,11 @@ export class Reconciler {
     for (const step of steps) this.#reserve(step);
     await this.#options.listeners.vacate(closing, opening);
     await this.#options.listeners.grow(opening, updates);
-    for (const { key } of closing) this.#toClose.add(key);
+    for (const { key } of closing) {
+      this.#toClose.add(key);
+      // An earlier sync that failed may have meant to empty it, which would open it again.
+      this.#toEmpty.delete(key);
+    }
     for (const listener of [...opening, ...updates.map(({ after }) => after)]) {
       this.#toClose.delete(listener.key);
       if (listener.backends.length === 0) this.#toEmpty.set(listener.key, listener);
@@ -232,10 +246,10 @@ export class Reconciler {
     }
   }
 
-  #remember({ service, before, after, slices }: Step): void {
+  #remember({ service, before, after, slices, triggeredAtMs }: Step): void {
     this.#report.planChanged(before, after);
     if (after === emptyPlan) this.#applied.delete(service);
-    else this.#applied.set(service, { plan: after, slices });
+    else this.#applied.set(service, { plan: after, slices, triggeredAtMs });
   }
 
   /** A frontend that moves from one Service to another in one sync is set, not removed. */
@@ -275,7 +289,10 @@ export class Reconciler {
     this.#dirty.done();
     for (const { service, after } of steps) this.#options.onApplied?.(service, after);
     const appliedAtMs = Date.now();
-    const latenciesMs = steps.flatMap(({ sinceMs }) => (sinceMs === undefined ? [] : appliedAtMs - sinceMs));
+    const latenciesMs = steps.flatMap(({ newSinceMs, sinceMs }) => {
+      const fromMs = newSinceMs ?? sinceMs;
+      return fromMs === undefined ? [] : Math.max(0, appliedAtMs - fromMs);
+    });
     this.#report.applied(appliedAtMs, this.#options.clock.nowMs() - startedMs, latenciesMs);
     const retryMs = this.#options.listeners.nextRetryMs();
     if (retryMs !== undefined) this.#runner.request(retryMs);

@@ -15,7 +15,10 @@ export interface ListenerFault {
   readonly message: string;
 }
 
-/** `durationMs` of one sync, and for each Service in it the time from its first change to now. */
+/**
+ * `durationMs` of one sync, and for each Service in it the time from its change to now: from when it happened in the cluster,
+ * where a slice says so, else from when we first saw it.
+ */
 export type SyncObserver = (durationMs: number, programmingLatenciesMs: readonly number[]) => void;
 
 export interface SyncStatus {

@@ -61,6 +61,8 @@ export interface EndpointSlice {
   readonly endpoints: readonly SliceEndpoint[];
   /** Made from a v1 Endpoints object; ignored where the Service has a slice of its own (rule S3). */
   readonly fromEndpoints: boolean;
+  /** When what made it as it is happened in the cluster, in milliseconds since the epoch, where a controller says so. */
+  readonly triggeredAtMs?: number;
 }
 
 export interface EndpointPort {

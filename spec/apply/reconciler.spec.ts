@@ -40,12 +40,16 @@ function setUp(formerPorts: ReadonlyMap<string, number> = new Map()) {
     log: silentLog,
   });
   const syncs: number[] = [];
-  reconciler.status.onSync(() => syncs.push(clock.nowMs()));
+  const latenciesMs: number[] = [];
+  reconciler.status.onSync((_durationMs, latencies) => {
+    syncs.push(clock.nowMs());
+    latenciesMs.push(...latencies);
+  });
   reconciler.start();
   /** Until every change that was made so far has been applied. */
   const settled = () =>
     until('the sync', () => reconciler.status.synced && reconciler.status.oldestPendingAtMs === undefined);
-  return { journal, engine, redirector, store, reconciler, syncs, settled, now };
+  return { journal, engine, redirector, store, reconciler, syncs, latenciesMs, settled, now };
 }
 
 type World = ReturnType<typeof setUp>;
@@ -59,6 +63,29 @@ describe('Reconciler', () => {
 
   afterEach(async () => {
     await world.reconciler.stop();
+  });
+
+  it('measures a change from when it happened in the cluster, where a slice says so, and once (H4)', async () => {
+    const { store, latenciesMs, settled } = world;
+    store.setService(redisService());
+    store.setSlice(redisSlice(['10.0.0.1'], { triggeredAtMs: Date.now() - 3_600_000 }));
+    store.markSynced();
+    await settled();
+    expect(
+      latenciesMs.every((ms) => ms < 5_000),
+      'from before the start',
+    ).to.equal(true);
+    latenciesMs.length = 0;
+    const triggeredAtMs = Date.now() + 1;
+    await until('the time to pass', () => Date.now() > triggeredAtMs + 20);
+    store.setSlice(redisSlice(['10.0.0.2'], { triggeredAtMs }));
+    await settled();
+    expect(latenciesMs).to.have.length(1);
+    expect(latenciesMs[0]).to.be.within(20, 5_000);
+    store.setService(redisService({ ports: [servicePort({ port: 6380 })] }));
+    await settled();
+    expect(latenciesMs).to.have.length(2);
+    expect(latenciesMs[1]).to.be.lessThan(latenciesMs[0] ?? 0);
   });
 
   async function serving(): Promise<World> {

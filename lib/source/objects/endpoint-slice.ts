@@ -15,6 +15,7 @@ import { field, items, labelOf } from './raw.js';
 
 const HEADLESS = 'service.kubernetes.io/headless';
 const SERVICE_NAME = 'kubernetes.io/service-name';
+const TRIGGER_TIME = 'endpoints.kubernetes.io/last-change-trigger-time';
 
 export interface ObjectOptions {
   /** Manifest files are the operator's own words and may name backends on this host; objects of the API may not. */
@@ -64,7 +65,7 @@ export function parseEndpointSlice(json: unknown, options: ObjectOptions): Parse
   const checked = fields.check(schemaFor(family, options.allowLoopback), json);
   const repeated = repeatedPortNames(json);
   if ('faults' in checked) return failed([...checked.faults, ...repeated]);
-  return repeated.length > 0 ? failed(repeated) : { ok: build(checked.value) };
+  return repeated.length > 0 ? failed(repeated) : { ok: build(checked.value, triggeredAtMs(json)) };
 }
 
 /** What kube-proxy's label selector and its slice cache leave out. */
@@ -99,7 +100,17 @@ function repeatedPortNames(json: unknown): Fault[] {
   return faults;
 }
 
-function build({ metadata, addressType, ports, endpoints }: z.output<Schema>): EndpointSlice {
+/** It serves a metric alone: what cannot be read is not there. */
+function triggeredAtMs(json: unknown): number | undefined {
+  const time = field(json, 'metadata', 'annotations', TRIGGER_TIME);
+  const ms = typeof time === 'string' ? Date.parse(time) : NaN;
+  return Number.isNaN(ms) ? undefined : ms;
+}
+
+function build(
+  { metadata, addressType, ports, endpoints }: z.output<Schema>,
+  triggered: number | undefined,
+): EndpointSlice {
   return Object.freeze({
     key: objectKey(metadata.namespace, metadata.name),
     service: objectKey(metadata.namespace, metadata.labels[SERVICE_NAME]),
@@ -107,6 +118,7 @@ function build({ metadata, addressType, ports, endpoints }: z.output<Schema>): E
     ports: Object.freeze((ports ?? []).flatMap(buildPort)),
     endpoints: Object.freeze((endpoints ?? []).map(buildEndpoint)),
     fromEndpoints: false,
+    ...(triggered === undefined ? {} : { triggeredAtMs: triggered }),
   });
 }
 
@@ -130,5 +142,22 @@ function buildEndpoint({ addresses, conditions: state, nodeName, hints: given }:
 const NO_NAMES: readonly string[] = Object.freeze([]);
 
 function names(given: readonly { readonly name: string }[] | null | undefined): readonly string[] {
-  return given?.length ? Object.freeze(given.map(({ name }) => name)) : NO_NAMES;
+  if (!given?.length) return NO_NAMES;
+  const [first] = given;
+  if (given.length > 1 || first === undefined) return Object.freeze(given.map(({ name }) => name));
+  return single(first.name);
+}
+
+/** Most hints are one zone of a few: one list for all endpoints of a zone saves 100 bytes each. */
+const singles = new Map<string, readonly string[]>();
+const MAX_SINGLES = 1_000;
+
+function single(name: string): readonly string[] {
+  let list = singles.get(name);
+  if (list === undefined) {
+    list = Object.freeze([name]);
+    if (singles.size >= MAX_SINGLES) singles.clear();
+    singles.set(name, list);
+  }
+  return list;
 }

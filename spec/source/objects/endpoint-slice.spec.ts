@@ -56,6 +56,15 @@ describe('reading an EndpointSlice', () => {
     expect(okOf(parseEndpointSlice(json, fromApi))?.endpoints[0]?.address).to.equal('fd00::1');
   });
 
+  it('knows when its change happened, where its controller says so (H4)', () => {
+    const at = (time: unknown) => {
+      const annotations = { 'endpoints.kubernetes.io/last-change-trigger-time': time };
+      return okOf(parseEndpointSlice(sliceJson({}, { annotations }), fromApi))?.triggeredAtMs;
+    };
+    expect(at('2026-01-02T03:04:05Z')).to.equal(Date.UTC(2026, 0, 2, 3, 4, 5));
+    for (const none of ['soon', 5, null, {}]) expect(at(none)).to.equal(undefined);
+  });
+
   it('takes a port without a name for the unnamed one, and TCP for no protocol, as the API server does', () => {
     for (const name of [undefined, null, '']) {
       const slice = okOf(parseEndpointSlice(sliceJson({ ports: [{ name, port: 80 }] }), fromApi));
