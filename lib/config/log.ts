@@ -9,7 +9,8 @@ export type LogFields = Readonly<Record<string, unknown>>;
 
 /**
  * One line a fact. A message is a constant sentence; what varies stands in the fields.
- * `warn` and `error` lines of one message and one `key` field are collapsed into one line with a count (rule H6).
+ * `warn` and `error` lines of one message and one `key`, `servicePort` or `service` are collapsed into one line with a count
+ * (rule H6). `key` serves that alone and is not written.
  */
 export interface Log {
   debug(message: string, fields?: LogFields): void;

@@ -88,6 +88,13 @@ function withoutReserved(fields: LogFields): LogFields {
   return { ...others, fieldLevel: level, fieldTime: time, fieldMessage: message };
 }
 
+/** `key` tells kinds of a flood apart where no other field does; it is not for the reader. */
+function withoutKey(fields: LogFields): LogFields {
+  if (!('key' in fields)) return fields;
+  const { key: _, ...others } = fields;
+  return others;
+}
+
 class FloodControl {
   readonly #gate: FloodGate;
   readonly #write: Write;
@@ -100,7 +107,7 @@ class FloodControl {
 
   write(level: 'warn' | 'error', message: string, fields: LogFields): void {
     this.#flush(this.#gate.due());
-    if (this.#gate.admit(level, message, fields)) this.#write(level, message, fields);
+    if (this.#gate.admit(level, message, fields)) this.#write(level, message, withoutKey(fields));
     this.#arm();
   }
 
@@ -111,7 +118,8 @@ class FloodControl {
   }
 
   #flush(held: readonly Repeated[]): void {
-    for (const { level, message, fields, repeated } of held) this.#write(level, message, { ...fields, repeated });
+    for (const { level, message, fields, repeated } of held)
+      this.#write(level, message, { ...withoutKey(fields), repeated });
   }
 
   /** One timer for all kinds; it keeps no process alive. */

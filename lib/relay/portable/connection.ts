@@ -195,7 +195,7 @@ export class Connection {
   #log(level: 'debug' | 'warn', message: string, fields: Record<string, unknown>): void {
     const { context, spec } = this.#owner;
     context.events.log(level, message, {
-      key: servicePortKey(spec.servicePort),
+      servicePort: servicePortKey(spec.servicePort),
       client: nameOf(this.#client),
       ...fields,
     });

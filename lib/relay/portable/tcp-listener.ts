@@ -90,7 +90,7 @@ export class TcpListener implements PortableListener {
   #acceptFailed(error: Error): void {
     const code = codeOf(error);
     if (isOutOfDescriptors(code)) this.context.outOfDescriptors();
-    else this.context.events.log('warn', 'accept failed', { key: servicePortKey(this.spec.servicePort), code });
+    else this.context.events.log('warn', 'accept failed', { servicePort: servicePortKey(this.spec.servicePort), code });
   }
 
   #accept(client: Socket): void {

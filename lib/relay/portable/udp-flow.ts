@@ -147,7 +147,10 @@ export class UdpFlow {
       return;
     }
     counters.dialFailures += 1;
-    const fields = { key: servicePortKey(spec.servicePort), client: hostPort(this.client.address, this.client.port) };
+    const fields = {
+      servicePort: servicePortKey(spec.servicePort),
+      client: hostPort(this.client.address, this.client.port),
+    };
     context.events.log('debug', 'flow failed', { ...fields, backend: this.target.key, code });
     if (isOutOfDescriptors(code)) context.outOfDescriptors();
     if (!isLocalFault(code)) balancer.failed(this.target);

@@ -193,6 +193,6 @@ export class UdpListener implements PortableListener {
   }
 
   #log(message: string, fields: Record<string, unknown>): void {
-    this.context.events.log('warn', message, { key: servicePortKey(this.spec.servicePort), ...fields });
+    this.context.events.log('warn', message, { servicePort: servicePortKey(this.spec.servicePort), ...fields });
   }
 }

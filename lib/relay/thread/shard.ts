@@ -105,7 +105,7 @@ export class Shard {
     this.#deaths = performance.now() - this.#startedAtMs > STABLE_MS ? 1 : this.#deaths + 1;
     const listeners = this.#listeners.size;
     this.#events.log('error', 'a relay thread died with its connections, a new one takes its listeners', {
-      key: this.#name,
+      thread: this.#name,
       listeners,
       err: reason,
     });
@@ -125,7 +125,7 @@ export class Shard {
         await Promise.all([...this.#listeners.values()].map((listener) => this.#reopen(listener)));
         return;
       } catch (error) {
-        this.#events.log('error', 'a relay thread could not be replaced', { key: this.#name, err: error });
+        this.#events.log('error', 'a relay thread could not be replaced', { thread: this.#name, err: error });
       }
     }
   }
@@ -134,7 +134,7 @@ export class Shard {
     try {
       await this.#thread.call('open', spec, backends);
     } catch (error) {
-      this.#events.log('error', 'a listener could not be opened again', { key: spec.key, err: error });
+      this.#events.log('error', 'a listener could not be opened again', { listener: spec.key, err: error });
       // Without backends it needs no port: the next update tries again.
       await this.#thread.call('open', spec, []).catch(() => undefined);
     }

@@ -169,7 +169,9 @@ export class ManifestSource {
     for (const fault of fresh) {
       const { file, line, column, object, path, message } = fault;
       const place = placeText(file, line, column);
-      this.#options.log.warn('fault in a manifest', { key: faultText(fault), place, object, path, fault: message });
+      // '' is what a fault of the file as a whole has there.
+      const where = { place, object: object || undefined, path: path || undefined };
+      this.#options.log.warn('fault in a manifest', { key: faultText(fault), ...where, fault: message });
     }
     if (!isSame) this.#options.onFaults?.(faults);
   }

@@ -137,7 +137,7 @@ export function tcpDialSuite(make: MakeEngine): void {
         expect(await rig.ask(listener)).to.equal('rst');
         await rig.untilStats('the end', listener, ({ active }) => active === 0);
         const line = rig.heard.logs.find(({ fields }) => fields['backend'] === '127.0.0.1:1');
-        expect(line?.fields).to.include({ key: 'work/service-1/TCP', code: 'ECONNREFUSED' });
+        expect(line?.fields).to.include({ servicePort: 'work/service-1/TCP', code: 'ECONNREFUSED' });
         expect(line?.fields['client']).to.match(/^127\.0\.0\.1:\d+$/);
       });
     });
