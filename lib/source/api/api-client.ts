@@ -61,7 +61,7 @@ export class ApiClient {
   /** Resolves with the body of a 2xx answer, which must be read to its end or returned. Rejects with ApiError. */
   async open(request: ApiRequest): Promise<Body> {
     await this.#bucket.take(request.signal);
-    const first = await this.#credentials.current();
+    const first = await unlessAborted(this.#credentials.current(), request.signal);
     try {
       return await this.#send(request, first);
     } catch (error) {
@@ -69,7 +69,8 @@ export class ApiClient {
       this.#credentials.invalidate();
     }
     // They may have been renewed since we read them.
-    return this.#send(request, await this.#credentials.current()).catch((error: unknown) => {
+    const renewed = await unlessAborted(this.#credentials.current(), request.signal);
+    return this.#send(request, renewed).catch((error: unknown) => {
       throw asApiError(error);
     });
   }
@@ -79,8 +80,9 @@ export class ApiClient {
     return readText(await this.open(request), maxBytes);
   }
 
-  /** Ends idle connections; requests end by their signals. */
+  /** Ends idle connections, and a plugin that still runs; requests end by their signals. */
   stop(): void {
+    this.#credentials.stop();
     this.#agent?.destroy();
   }
 
@@ -130,6 +132,16 @@ export class ApiClient {
     this.#agentKey = tlsKey;
     return this.#agent;
   }
+}
+
+/** A plugin may take a minute: who asked does not wait for it when it is to stop. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
 }
 
 /** Ends a request that is silent for too long. */

@@ -6,6 +6,7 @@
 
 import type { Log } from '../../config/log.js';
 import type { KubeEvent } from '../../model/event.js';
+import { SourceError } from '../source-error.js';
 import type { ObjectStore } from '../store.js';
 import { loadAccess } from './access.js';
 import { ApiClient } from './api-client.js';
@@ -63,6 +64,12 @@ export class ApiSource {
    */
   async start(): Promise<void> {
     const { log, store, nodeName, serviceProxyName, timers = realTimers } = this.#options;
+    if (serviceProxyName !== undefined && !/^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/.test(serviceProxyName)) {
+      throw new SourceError(
+        'BAD_CONFIG',
+        `--service-proxy-name: ${JSON.stringify(serviceProxyName)}: expected a label value`,
+      );
+    }
     const client = await this.#connect();
     if (this.#isStopped) return client.stop();
     this.#client = client;

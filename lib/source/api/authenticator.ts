@@ -13,6 +13,8 @@ import type { Access } from './access.js';
 export interface Authenticator {
   /** Sets headers, certificate or key. */
   applyAuthentication(user: User, options: RequestOptions): Promise<void>;
+  /** Ends what runs. */
+  stop?(): void;
 }
 
 const PLUGIN_TIMEOUT_MS = 60_000;
@@ -30,12 +32,20 @@ async function execAuthenticator(access: Access): Promise<Authenticator> {
   const { ExecAuth } = await import('@kubernetes/client-node/dist/exec_auth.js');
   const library = new ExecAuth();
   // What the library starts has no end and no bound of its own.
-  Object.assign(library, { execFn: startPlugin });
+  let running: ChildProcess | undefined;
+  const execFn = (...args: Parameters<typeof startPlugin>) => {
+    running = startPlugin(...args);
+    return running;
+  };
+  Object.assign(library, { execFn });
   const { exec, ...others } = access.user;
   const given: readonly unknown[] = Array.isArray(exec.env) ? exec.env : [];
   const env = [...given, { name: 'KUBERNETES_EXEC_INFO', value: execInfo(access) }];
   const user: User = { ...others, exec: { ...exec, args: exec.args ?? [], env } };
-  return { applyAuthentication: (_user, options) => library.applyAuthentication(user, options) };
+  return {
+    applyAuthentication: (_user, options) => library.applyAuthentication(user, options),
+    stop: () => running?.kill('SIGKILL'),
+  };
 }
 
 /** The plugin must not wait for a person, and cannot run for ever or flood us. */

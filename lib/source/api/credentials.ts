@@ -58,6 +58,11 @@ export class CredentialSource {
     this.#authenticator = undefined;
   }
 
+  /** Ends a plugin that still runs. */
+  stop(): void {
+    this.#authenticator?.stop?.();
+  }
+
   async #renew(): Promise<Credentials> {
     try {
       this.#last = await this.#read();

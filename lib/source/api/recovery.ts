@@ -115,7 +115,8 @@ export class Recovery {
     if (this.#step === 'stream' && this.#refusesStream(error)) return this.#listInstead(error);
     const isGone = error.isExpired || error.isVersionTooLarge || error.code === 'HISTORY';
     if (isGone) return this.#goneDelayMs(error);
-    if (error.status === 403 || (error.status === 404 && !this.#isOpen)) return this.#slowDelayMs(error);
+    const isDenied = error.status === 403 || (error.status === 404 && !this.#isOpen);
+    if (isDenied && this.#step !== 'check') return this.#slowDelayMs(error);
     this.#judge(error);
     const delayMs = Math.max(this.#backoff.next(), error.retryAfterMs ?? 0);
     this.#sayFailed(error, delayMs);
@@ -154,6 +155,7 @@ export class Recovery {
 
   #judge(error: ApiError): void {
     const { status, code } = error;
+    if (this.#step === 'check' && status !== undefined && status < 500) this.#mustCheck = false;
     const isWatch = this.#step === 'watch';
     const isRefused = status !== undefined && status < 500 && !KEEPS_VERSION.has(status);
     if (isWatch && isRefused) this.listAnew();

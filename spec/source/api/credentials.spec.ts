@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { ApiServer, kubeconfig } from '../../support/api-server/api-server.js';
 import { makeCertificates } from '../../support/api-server/certificates.js';
 import { requires } from '../../support/requires.js';
-import { until } from '../../support/until.js';
+import { until, within } from '../../support/until.js';
 import { serviceJson } from '../objects/kube-json.js';
 import { type Following, follow, slice } from './support.js';
 
@@ -109,6 +109,25 @@ console.log(JSON.stringify({ apiVersion: info.apiVersion, kind: 'ExecCredential'
       `#!${process.execPath}\nconsole.log(JSON.stringify({ kind: 'ExecCredential', status: { token: 'first' } }));\n`,
     );
     await until('the first lists', () => store.isSynced, 10_000);
+  });
+
+  it('are not waited for when a plugin hangs and we are to stop (Y6)', async () => {
+    const command = await put(
+      'hangs.cjs',
+      `#!${process.execPath}\nrequire('node:fs').writeFileSync(${JSON.stringify(join(dir, 'pid'))}, String(process.pid));\nsetInterval(() => {}, 1000);\n`,
+    );
+    const user = { exec: { apiVersion: 'client.authentication.k8s.io/v1', command } };
+    following = await follow(server, { config: kubeconfig(server, user) });
+    const pid = await until('the plugin', async () => Number(await readFile(join(dir, 'pid'), 'utf8')) || undefined);
+    await within('the stop', following.stop(), 1_000);
+    following = undefined;
+    await until('the plugin to be gone', () => {
+      try {
+        return !process.kill(pid, 0);
+      } catch {
+        return true;
+      }
+    });
   });
 
   it('are a client certificate, and its next one on connections of its own', async () => {

@@ -453,6 +453,26 @@ describe('following the API server (Y4)', () => {
     await until('no connection', async () => new Promise((resolve) => setImmediate(() => resolve(server.open === 0))));
   });
 
+  it('refuses a name of a proxy that would select something else (C1)', async () => {
+    const failure = await follow(server, { serviceProxyName: 'a,b' }).catch((error: Error) => error);
+    expect(failure)
+      .to.include({ code: 'BAD_CONFIG' })
+      .with.property('message')
+      .that.matches(/^--service-proxy-name: "a,b"/);
+  });
+
+  it('watches on after a long absence where it may not list', async () => {
+    await started();
+    await server.down();
+    const isCheck = ({ url }: SeenRequest) => url.searchParams.get('limit') === '1';
+    server.fail({ when: isCheck, action: { status: 403 }, times: 3 });
+    await until('a long absence', () => attempts() >= 7, 10_000);
+    server.history.put('slices', slice('b', '10.0.0.2'));
+    await server.up();
+    await shows('10.0.0.1 10.0.0.2');
+    expect(server.requests.filter(isCheck).length).to.be.greaterThan(0);
+  });
+
   it('lists everything anew when asked to (SIGHUP)', async () => {
     await started();
     await following?.source.reload();
