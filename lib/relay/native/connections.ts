@@ -6,7 +6,7 @@
  * one. What belongs to a direction is kept at the socket it is read from.
  *
  *   by socket      fd, generation, flags, pending, skip, hold, bytes
- *   by connection  state, attempts, dialUntil, drainAt, activeAt, startedAt, listener, target, tried, client
+ *   by connection  state, attempts, dialUntil, drainAt, activeAt, acceptedAt, listener, target, tried, client
  */
 import type { Target } from '../../balance/target.js';
 import type { Ip } from '../../config/address.js';
@@ -78,9 +78,9 @@ export class Connections {
   readonly target: (Target | undefined)[] = [];
   /** Targets that failed for this client; undefined while none has. */
   readonly tried: (Target[] | undefined)[] = [];
-  /** The client's address, only where affinity or records ask for it; and `address:port`, only where records do. */
+  /** Only where affinity or records ask for it. */
   readonly client: (Ip | undefined)[] = [];
-  readonly clientText: (string | undefined)[] = [];
+  clientPort: Int32Array;
 
   constructor(
     capacity: number,
@@ -96,6 +96,7 @@ export class Connections {
     this.bytes = new Float64Array(2 * capacity);
     this.state = new Int32Array(capacity);
     this.attempts = new Int32Array(capacity);
+    this.clientPort = new Int32Array(capacity);
     this.dialUntil = new Float64Array(capacity);
     this.drainAt = new Float64Array(capacity);
     this.activeAt = new Float64Array(capacity);
@@ -132,7 +133,6 @@ export class Connections {
     this.target[c] = undefined;
     this.tried[c] = undefined;
     this.client[c] = undefined;
-    this.clientText[c] = undefined;
     this.slots.give(c);
   }
 
@@ -152,6 +152,7 @@ export class Connections {
     this.bytes = grownFloat64(this.bytes, 2 * capacity);
     this.state = grownInt32(this.state, capacity);
     this.attempts = grownInt32(this.attempts, capacity);
+    this.clientPort = grownInt32(this.clientPort, capacity);
     this.dialUntil = grownFloat64(this.dialUntil, capacity);
     this.drainAt = grownFloat64(this.drainAt, capacity);
     this.activeAt = grownFloat64(this.activeAt, capacity);

@@ -71,7 +71,7 @@ export class Dialer {
       this.#failed(c, error);
     }
     this.events.log('warn', 'no backend could be reached, the client is reset', {
-      key: listener.servicePort,
+      servicePort: listener.servicePort,
       client: peerHostPort(connections.fd[2 * c] ?? -1),
     });
     this.giveUp(c);
@@ -128,7 +128,7 @@ export class Dialer {
     connections.tried[c] = [...(connections.tried[c] ?? []), target];
     connections.target[c] = undefined;
     this.events.log('debug', 'dial failed', {
-      key: listener.servicePort,
+      servicePort: listener.servicePort,
       client: peerHostPort(connections.fd[2 * c] ?? -1),
       backend: target.key,
       code: errnoName(error),

@@ -26,13 +26,8 @@ export interface FlowList {
   tail: number;
 }
 
-export interface FlowLists {
-  readonly unreplied: FlowList;
-  readonly replied: FlowList;
-}
-
-export function emptyLists(): FlowLists {
-  return { unreplied: { head: NONE, tail: NONE }, replied: { head: NONE, tail: NONE } };
+export function emptyList(): FlowList {
+  return { head: NONE, tail: NONE };
 }
 
 export class Flows {

@@ -108,7 +108,6 @@ export class NativeEngine implements ThreadEngine {
     this.#listeners.delete(key);
     listener.gone = true;
     this.#rest(listener);
-    this.#udp.endFlows(listener);
     if (listener.active > 0) this.#draining.add(listener);
     this.#tcp.drain(listener, drainMs);
     this.#release(listener);
@@ -147,13 +146,13 @@ export class NativeEngine implements ThreadEngine {
     }
     if (listener.listening) return;
     listener.listen();
-    if (listener.spec.servicePort.protocol === 'TCP') this.#tcp.accept(listener);
+    if (listener.spec.servicePort.protocol === 'TCP') this.#tcp.acceptor.add(listener);
     else this.#udp.receive(listener);
   }
 
   #rest(listener: Listener): void {
     if (!listener.listening) return;
-    this.#tcp.forget(listener);
+    this.#tcp.acceptor.forget(listener);
     this.#udp.forget(listener);
     listener.rest();
   }

@@ -5,30 +5,25 @@
  *
  * Every path out of a connection is `#end`: it closes both descriptors, frees the slot and counts the outcome.
  */
-import { hostPort } from '../../config/address.js';
+import { hostPort, type Ip } from '../../config/address.js';
 import * as k from '../../sys/constants.js';
-import { accept4, close, errno, shutdown } from '../../sys/libc.js';
-import { Memory } from '../../sys/memory.js';
-import { readHostPort, readIp, SOCKADDR_BYTES } from '../../sys/sockaddr.js';
+import { close, shutdown } from '../../sys/libc.js';
 import { closeReset, takeError } from '../../sys/socket.js';
 import type { ConnectionBudget } from '../budget.js';
 import type { EngineEvents, EngineOptions } from '../engine.js';
 import { OUTCOMES } from '../engine.js';
-import { type AcceptGate, isExhaustion } from './accept-gate.js';
+import type { AcceptGate } from './accept-gate.js';
 import * as c from './connections.js';
+import { Deadlines } from './deadlines.js';
 import { Dialer, SOCKET_EVENTS } from './dialer.js';
 import * as o from './listener.js';
-import { type Loop, type Part, TCP_LISTENER, TCP_SOCKET } from './loop.js';
+import { type Loop, type Part, TCP_SOCKET } from './loop.js';
 import { Pipes } from './pipes.js';
 import * as p from './pump.js';
-import { setBackendOptions } from './tcp-options.js';
+import { TcpAcceptor } from './tcp-acceptor.js';
 import { TimerWheel } from './wheel.js';
 
-/** Clients of one listener in one turn (fairness). */
-const ACCEPT_BATCH = 32;
 const INITIAL_SLOTS = 64;
-/** A peer that reads nothing may hold up the RST that is behind its bytes for this long. */
-const RESET_LINGER_MS = 5_000;
 /** Events after which a read says more. */
 const READABLE = k.EPOLLIN | k.EPOLLRDHUP | k.EPOLLHUP | k.EPOLLERR;
 
@@ -38,69 +33,58 @@ export class TcpRelay implements Part {
   readonly #pump: p.Pump;
   readonly #wheel: TimerWheel;
   readonly #dialer: Dialer;
-  /** By index of the loop. */
-  readonly #listeners: (o.Listener | undefined)[] = [];
-  #listenGeneration = 0;
+  readonly #deadlines: Deadlines;
+  readonly #gate: AcceptGate;
+  readonly acceptor: TcpAcceptor;
   /** Sockets whose turn ended for fairness, not for want of bytes. */
   #again: number[] = [];
   #next: number[] = [];
-  /** A sockaddr, and its length at 32. */
-  readonly #peer = new Memory(SOCKADDR_BYTES + 8);
 
   constructor(
     private readonly loop: Loop,
-    private readonly gate: AcceptGate,
+    gate: AcceptGate,
     private readonly events: EngineEvents,
     private readonly options: EngineOptions,
     private readonly budget: ConnectionBudget,
     private readonly lastEnded: (listener: o.Listener) => void,
   ) {
+    this.#gate = gate;
     this.#wheel = new TimerWheel(INITIAL_SLOTS, loop.nowMs);
     this.connections = new c.Connections(INITIAL_SLOTS, (capacity) => this.#wheel.grow(capacity));
     this.#pump = new p.Pump(this.connections, this.pipes);
-    const giveUp = (slot: number) => this.#end(slot, o.DIAL_FAILED, true, false);
-    this.#dialer = new Dialer(this.connections, loop, this.#wheel, gate, events, options, giveUp);
-    loop.handle(TCP_LISTENER, (index, generation) => this.#listenerReady(index, generation));
+    this.#dialer = new Dialer(this.connections, loop, this.#wheel, gate, events, options, (slot) =>
+      this.#end(slot, o.DIAL_FAILED, true, false),
+    );
+    this.#deadlines = new Deadlines(this.connections, loop, this.#wheel, this.#dialer, options, (slot, how) =>
+      this.#end(slot, how, true, true),
+    );
+    this.acceptor = new TcpAcceptor(loop, gate, options.records, (...accepted) => this.#adopt(...accepted));
     loop.handle(TCP_SOCKET, (s, generation, events) => this.#socketReady(s, generation, events));
-  }
-
-  /** A listener has opened its socket. While accepting is paused it is watched from the end of the pause on. */
-  accept(listener: o.Listener): void {
-    this.#listenGeneration = (this.#listenGeneration + 1) & 0x7fffffff;
-    listener.generation = this.#listenGeneration;
-    this.#listeners[listener.index] = listener;
-    if (!this.gate.paused) this.#watch(listener);
-  }
-
-  /** A listener is about to close its socket. */
-  forget(listener: o.Listener): void {
-    this.#listeners[listener.index] = undefined;
   }
 
   /** Gives the connections of a listener `drainMs` to end (rule T11). */
   drain(listener: o.Listener, drainMs: number): void {
-    const { state, drainAt } = this.connections;
+    const { state } = this.connections;
     for (let slot = 0; slot < state.length; slot++) {
       if (state[slot] === c.FREE || this.connections.listener[slot] !== listener) continue;
       if (drainMs <= 0) {
         this.#end(slot, o.DRAINED_OUT, true, true);
         continue;
       }
-      drainAt[slot] = performance.now() + drainMs;
-      this.#wheel.schedule(slot, drainAt[slot] ?? 0);
+      this.#deadlines.drain(slot, performance.now() + drainMs);
     }
   }
 
-  /** Accepting has paused: closes what is idle, and leaves the listening sockets alone. */
+  /** Out of descriptors: closes the pipes that nothing is in. */
   paused(): void {
     this.pipes.trim();
-    for (const listener of this.#listeners) if (listener !== undefined) this.loop.unwatch(listener.fd);
+    this.acceptor.paused();
   }
 
+  /** Those that wait for a descriptor come before those that are not accepted yet. */
   resumed(): void {
     this.#dialer.resume();
-    if (this.gate.paused) return;
-    for (const listener of this.#listeners) if (listener !== undefined) this.#watch(listener);
+    if (!this.#gate.paused) this.acceptor.resumed();
   }
 
   /** Bytes of the connections that are open now, up and down, by listener. */
@@ -122,42 +106,17 @@ export class TcpRelay implements Part {
 
   afterBatch(nowMs: number): void {
     if (this.#again.length > 0) this.#anotherTurn();
-    this.#wheel.advance(nowMs, this.#deadline);
+    this.#wheel.advance(nowMs, this.#deadlines.passed);
   }
 
-  #watch(listener: o.Listener): void {
-    this.loop.watch(listener.fd, k.EPOLLIN, TCP_LISTENER, listener.index, listener.generation);
-  }
-
-  #listenerReady(index: number, generation: number): void {
-    const listener = this.#listeners[index];
-    if (listener === undefined || listener.generation !== generation) return;
-    const wantsClient = this.options.records || listener.balancer.affinity !== undefined;
-    const { address, words } = this.#peer;
-    for (let batch = 0; batch < ACCEPT_BATCH && !this.gate.paused; batch++) {
-      words[SOCKADDR_BYTES >> 2] = SOCKADDR_BYTES;
-      const fd = wantsClient
-        ? accept4(listener.fd, address, address + SOCKADDR_BYTES, k.SOCK_NONBLOCK | k.SOCK_CLOEXEC)
-        : accept4(listener.fd, 0, 0, k.SOCK_NONBLOCK | k.SOCK_CLOEXEC);
-      if (fd >= 0) {
-        this.#adopt(listener, fd, wantsClient);
-        continue;
-      }
-      const error = errno();
-      if (error === k.EAGAIN) return;
-      // accept(2): errors of the new connection, such as ECONNABORTED, are reported here; the next one may be well.
-      if (isExhaustion(error)) this.gate.pause(this.loop.nowMs, error);
-    }
-  }
-
-  #adopt(listener: o.Listener, fd: number, wantsClient: boolean): void {
-    const { connections, options } = this;
-    listener.total += 1;
+  #adopt(listener: o.Listener, fd: number, client: Ip | undefined, clientPort: number): void {
+    const { connections } = this;
     const slot = connections.begin(listener, fd, this.loop.nowMs);
+    connections.client[slot] = client;
+    connections.clientPort[slot] = clientPort;
+    listener.total += 1;
     listener.active += 1;
-    if (wantsClient) connections.client[slot] = readIp(this.#peer, 0);
-    if (options.records) connections.clientText[slot] = readHostPort(this.#peer, 0);
-    const { maxConnectionsPerListener } = options;
+    const { maxConnectionsPerListener } = this.options;
     const full = maxConnectionsPerListener > 0 && listener.active > maxConnectionsPerListener;
     if (full || !this.budget.take()) {
       this.#end(slot, o.REFUSED, true, false);
@@ -215,7 +174,7 @@ export class TcpRelay implements Part {
     connections.tried[slot] = undefined;
     connections.activeAt[slot] = this.loop.nowMs;
     if (target !== undefined) connections.listener[slot]?.balancer.succeeded(target);
-    if (this.options.tcpIdleTimeoutMs > 0) this.#wheel.schedule(slot, this.loop.nowMs + this.options.tcpIdleTimeoutMs);
+    this.#deadlines.whenConnected(slot);
     const generation = connections.generation[s];
     if (((connections.flags[s] ?? 0) & c.IN) !== 0) this.#drive(slot, s);
     if (connections.generation[s] === generation && ((connections.flags[s + 1] ?? 0) & c.IN) !== 0)
@@ -261,8 +220,7 @@ export class TcpRelay implements Part {
     }
     shutdown(fd[t] ?? -1, k.SHUT_WR);
     flags[t] = f | c.FIN;
-    const { halfCloseTimeoutMs } = this.options;
-    if (halfCloseTimeoutMs > 0) this.#wheel.schedule(slot, this.loop.nowMs + halfCloseTimeoutMs);
+    this.#deadlines.whenHalfClosed(slot);
   }
 
   /**
@@ -274,7 +232,7 @@ export class TcpRelay implements Part {
     const f = flags[s] ?? 0;
     if ((f & c.FAILED) !== 0) return;
     flags[s] = (f | c.FAILED | ((f & c.EOF) === 0 ? c.IN : 0)) & ~c.OUT;
-    this.#wheel.schedule(slot, this.loop.nowMs + RESET_LINGER_MS);
+    this.#deadlines.whenFailed(slot);
     this.#drive(slot, s);
   }
 
@@ -296,54 +254,6 @@ export class TcpRelay implements Part {
       this.#drive(s >> 1, s);
     }
     turns.length = 0;
-  }
-
-  /** A slot has one deadline; which of its reasons it was, and when the next one is, is looked up here. */
-  readonly #deadline = (slot: number): void => {
-    const { state, drainAt, dialUntil, activeAt, flags } = this.connections;
-    const { nowMs } = this.loop;
-    const is = state[slot];
-    if (is === c.FREE) return;
-    const drain = drainAt[slot] ?? 0;
-    if (drain > 0 && nowMs >= drain) {
-      this.#end(slot, o.DRAINED_OUT, true, true);
-      return;
-    }
-    if (drain > 0) this.#wheel.schedule(slot, drain);
-    if (is !== c.ESTABLISHED) {
-      if (nowMs < (dialUntil[slot] ?? 0)) this.#wheel.schedule(slot, dialUntil[slot] ?? 0);
-      else if (is === c.DIALING) this.#dialer.failed(slot, k.ETIMEDOUT);
-      else this.#end(slot, o.DIAL_FAILED, true, false);
-      return;
-    }
-    this.#mature(slot);
-    const active = activeAt[slot] ?? 0;
-    const up = flags[2 * slot] ?? 0;
-    const both = up | (flags[2 * slot + 1] ?? 0);
-    const failed = (up & c.FAILED) === 0 ? o.BACKEND_RESET : o.CLIENT_RESET;
-    if ((both & c.FAILED) !== 0 && this.#overdue(slot, active, RESET_LINGER_MS, failed)) return;
-    if ((both & c.FIN) !== 0 && this.#overdue(slot, active, this.options.halfCloseTimeoutMs, o.HALF_CLOSE)) return;
-    this.#overdue(slot, active, this.options.tcpIdleTimeoutMs, o.IDLE);
-  };
-
-  /** Ends the connection where `limitMs` have passed since it was active, else looks again when they will have. */
-  #overdue(slot: number, activeAt: number, limitMs: number, how: number): boolean {
-    if (limitMs === 0) return false;
-    if (this.loop.nowMs >= activeAt + limitMs) {
-      this.#end(slot, how, true, true);
-      return true;
-    }
-    this.#wheel.schedule(slot, activeAt + limitMs);
-    return false;
-  }
-
-  /** What only a connection that lasts needs is set when its dial deadline passes: a short one saves the calls. */
-  #mature(slot: number): void {
-    const b = 2 * slot + 1;
-    const flags = this.connections.flags[b] ?? 0;
-    if ((flags & c.MATURE) !== 0) return;
-    this.connections.flags[b] = flags | c.MATURE;
-    setBackendOptions(this.connections.fd[b] ?? -1);
   }
 
   #end(slot: number, how: number, resetClient: boolean, resetBackend: boolean): void {
@@ -386,7 +296,7 @@ export class TcpRelay implements Part {
       startedAt: Date.now() - durationMs,
       durationMs,
       servicePort: listener.spec.servicePort,
-      client: connections.clientText[slot] ?? '',
+      client: hostPort(connections.client[slot] ?? '', connections.clientPort[slot] ?? 0),
       listener: hostPort(listener.spec.host, listener.port),
       backend: connections.state[slot] === c.ESTABLISHED ? (connections.target[slot]?.key ?? '') : '',
       bytesUp: connections.bytes[2 * slot] ?? 0,
@@ -402,7 +312,8 @@ function flagsOf(events: number): number {
   let flags = 0;
   if ((events & READABLE) !== 0) flags |= c.IN;
   if ((events & k.EPOLLOUT) !== 0) flags |= c.OUT;
-  if ((events & k.EPOLLRDHUP) !== 0) flags |= c.RDHUP;
+  // A reset shuts both directions too: RDHUP beside an error is no FIN.
+  if ((events & (k.EPOLLRDHUP | k.EPOLLERR)) === k.EPOLLRDHUP) flags |= c.RDHUP;
   if ((events & k.EPOLLPRI) !== 0) flags |= c.URGENT;
   return flags;
 }
