@@ -10,7 +10,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { gzip } from 'node:zlib';
+import { answer, refuse, status, tooLarge } from './answers.js';
 import { type Certificates, certificates } from './certificates.js';
 import { History, type HistoryChange, type KubeJson, TYPES, type TypeName } from './history.js';
 import { selects } from './selectors.js';
@@ -21,7 +21,7 @@ export interface ApiServerOptions {
   readonly certificates?: Certificates;
   /** Bearer tokens that are accepted; undefined: anybody is. A client certificate of the authority is accepted beside them. */
   readonly tokens?: readonly string[];
-  /** Knows `sendInitialEvents` (Kubernetes 1.32 and later). */
+  /** Knows `sendInitialEvents` (feature WatchList). */
   readonly streams?: boolean;
   /** Resources that are not served. */
   readonly without?: readonly TypeName[];
@@ -302,44 +302,7 @@ function typeOf(path: string): TypeName | undefined {
   return (Object.keys(TYPES) as TypeName[]).find((type) => TYPES[type].path === path);
 }
 
-export function status(code: number, reason: string, message: string, details: object = {}): object {
-  return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', code, reason, message, ...details };
-}
-
-function tooLarge(asked: number, current: number): object {
-  const message = `Too large resource version: ${asked}, current: ${current}`;
-  const cause = { reason: 'ResourceVersionTooLarge', message: 'Too large resource version' };
-  return status(504, 'Timeout', message, { details: { causes: [cause], retryAfterSeconds: 1 } });
-}
-
-function refuse(
-  response: ServerResponse,
-  code: number,
-  body: unknown = status(code, 'InternalError', 'scripted'),
-  headers: Readonly<Record<string, string>> = {},
-): void {
-  response.writeHead(code, { 'Content-Type': 'application/json', ...headers }).end(JSON.stringify(body));
-}
-
-function answer(response: ServerResponse, text: string, zipped: boolean, fault: FaultAction | undefined): void {
-  const send = (body: Buffer, headers: Record<string, string>) => {
-    response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': `${body.length}`, ...headers });
-    if (fault === 'cut') {
-      response.write(body.subarray(0, body.length >> 1), () => response.socket?.destroy());
-    } else if (fault === 'slow') dribble(response, body);
-    else response.end(body);
-  };
-  if (!zipped || text.length < 1_024) send(Buffer.from(text), {});
-  else gzip(text, { level: 1 }, (_error, body) => send(body, { 'Content-Encoding': 'gzip' }));
-}
-
-/** A few bytes at a time, cut anywhere, also inside of a character. */
-function dribble(response: ServerResponse, body: Buffer): void {
-  if (response.destroyed) return;
-  if (body.length === 0) return void response.end();
-  response.write(body.subarray(0, 7));
-  setImmediate(() => dribble(response, body.subarray(7)));
-}
+export { status };
 
 /** A kubeconfig for `server`; `user` as in the file. */
 export function kubeconfig(server: ApiServer, user: object = {}, cluster: object = {}): string {
