@@ -39,9 +39,9 @@ describe('Events at the API server', () => {
 
   it('are written as events.k8s.io/v1 wants them, in the namespace of their object', async () => {
     following.source.writeEvent(event('port 80/SCTP is not served'));
-    await until('the Event', () => server.created.length > 0);
-    expect(server.created[0]?.path).to.equal('/apis/events.k8s.io/v1/namespaces/work/events');
-    const { metadata, eventTime, ...others } = server.created[0]?.object as Written;
+    const [created] = await until('the Event', () => server.created.length > 0 && server.created);
+    expect(created?.path).to.equal('/apis/events.k8s.io/v1/namespaces/work/events');
+    const { metadata, eventTime, ...others } = (created?.object ?? {}) as Written;
     expect(others).to.deep.equal({
       apiVersion: 'events.k8s.io/v1',
       kind: 'Event',
