@@ -3,11 +3,12 @@
  *
  *   open(request) -> rate -> credentials -> https.request -> 2xx: the body as it arrives | ApiError
  *
- * A peer that vanished is noticed by TCP's keepalive (Node: after some 10 s); one that holds the connection and says nothing, by
+ * A peer that vanished is noticed by TCP's keepalive, after some 20 s; one that holds the connection and says nothing, by
  * the time without a byte.
  */
 import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
@@ -42,6 +43,7 @@ export interface ApiRequest {
 /** Pieces of a body, as they arrive; ends with ApiError where the connection breaks off or falls silent. */
 export type Body = AsyncGenerator<Buffer, void, undefined>;
 
+const PROBE_AFTER_MS = 10_000;
 /** Of a refusal, as much as is worth reading. */
 const MAX_ERROR_BYTES = 64 << 10;
 
@@ -104,6 +106,7 @@ export class ApiClient {
       },
     });
     silence.start((error) => outgoing.destroy(error));
+    outgoing.on('socket', probe);
     try {
       const response = await new Promise<IncomingMessage>((resolve, reject) => {
         outgoing.on('response', resolve);
@@ -142,6 +145,13 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     signal.addEventListener('abort', abort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
+}
+
+/** Linux gives a peer that does not answer up after ten probes, a second apart. Node's agent does this for idle sockets alone. */
+function probe(socket: Socket): void {
+  const set = () => socket.setKeepAlive(true, PROBE_AFTER_MS);
+  if (socket.connecting) socket.once('connect', set);
+  else set();
 }
 
 /** Ends a request that is silent for too long. */

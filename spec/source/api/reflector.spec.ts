@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import type { SeenRequest } from '../../support/api-server/api-server.js';
 import { ApiServer, status } from '../../support/api-server/api-server.js';
@@ -402,6 +403,31 @@ describe('following the API server (Y4)', () => {
     server.history.put('slices', slice('b', '10.0.0.2'));
     await shows('10.0.0.1 10.0.0.2');
     expect(watch?.isOpen).to.equal(false);
+  });
+
+  it('keeps a connection on which something comes from time to time', async () => {
+    const timers = new ManualTimers();
+    server.streams = true;
+    following = await follow(server, { timers });
+    await shows('10.0.0.1');
+    for (const address of ['10.0.0.2', '10.0.0.3', '10.0.0.4']) {
+      timers.advance(149_000);
+      server.history.put('slices', slice('a', address));
+      await shows(address);
+    }
+    expect(server.asked('slices', 'watch')).to.have.length(1);
+  });
+
+  it('has the kernel probe the connections of its watches: a peer that vanished says nothing', async () => {
+    server.streams = true;
+    await started();
+    const port = Number(new URL(server.url).port).toString(16).toUpperCase().padStart(4, '0');
+    await until('three connections with a keepalive timer', async () => {
+      const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n').map((line) => line.trim().split(/\s+/));
+      // rem_address, st (01: established), tr (02: keepalive).
+      const ours = lines.filter(([, , peer, state]) => peer?.endsWith(`:${port}`) && state === '01');
+      return ours.length >= 3 && ours.every(([, , , , , timer]) => timer?.startsWith('02:'));
+    });
   });
 
   it('does not wait for ever for an answer', async () => {
