@@ -77,17 +77,25 @@ export class ListenerSet {
   }
 
   /** Closes, before anything is opened, what holds an address that is about to be opened under another key. */
-  async vacate(closing: readonly PlannedListener[], opening: readonly PlannedListener[]): Promise<void> {
-    const wanted = new Set(opening.map(addressOf));
-    const inTheWay = closing.filter((listener) => listener.at.kind === 'nodePort' && wanted.has(addressOf(listener)));
-    await Promise.all(inTheWay.map((listener) => this.#close(listener.key)));
+  async vacate(closing: readonly string[], opening: readonly PlannedListener[]): Promise<void> {
+    const wanted = new Map(opening.map((listener) => [addressOf(listener), listener.key]));
+    const known = closing.flatMap((key) => this.#states.get(key)?.planned ?? []);
+    const inTheWay = known.filter((listener) => {
+      const successor = wanted.get(addressOf(listener));
+      return listener.at.kind === 'nodePort' && successor !== undefined && successor !== listener.key;
+    });
+    await Promise.all(inTheWay.map(({ key }) => this.#close(key)));
   }
 
-  /** Opens listeners and gives backends to those that keep or get some. Doing it again does no harm. */
+  /**
+   * Opens listeners and gives backends to those that keep or get some. Doing it again does no harm: one that is open already
+   * (a sync failed) and is to have no backends is left to `shrink`, since a redirect may lead to it.
+   */
   async grow(opening: readonly PlannedListener[], updates: readonly ListenerUpdate[]): Promise<void> {
     const growing = updates.filter(({ after }) => after.backends.length > 0);
+    const fresh = opening.filter(({ key, backends }) => backends.length > 0 || !this.#states.has(key));
     await Promise.all([
-      ...opening.map((planned) => this.#update(planned)),
+      ...fresh.map((planned) => this.#update(planned)),
       ...growing.map(({ after }) => this.#update(after)),
     ]);
   }
@@ -171,8 +179,18 @@ export class ListenerSet {
       this.#succeeded(state);
     } catch (error) {
       if (!(error instanceof ListenError)) throw error;
-      this.#failed(state, error);
+      if (error.code === 'EADDRINUSE' && after.at.kind === 'redirect') await this.#move(state);
+      else this.#failed(state, error);
     }
+  }
+
+  /** Somebody took the redirect port while there were no backends to listen for: any other port will do. */
+  async #move(state: State): Promise<void> {
+    await this.#options.engine.close(state.planned.key, this.#options.drainMs);
+    this.#options.ports.release(spaceOf(state.planned), state.port);
+    state.open = false;
+    state.port = 0;
+    await this.#open(state);
   }
 
   async #close(key: string): Promise<void> {

@@ -84,6 +84,8 @@ export class Reconciler {
   /** Listeners that lose their backends, or go, as soon as no redirect leads to them any more. */
   readonly #toEmpty = new Map<string, PlannedListener>();
   readonly #toClose = new Set<string>();
+  /** Services whose redirects may lead to listeners again that could not be opened before. */
+  readonly #revived = new Set<ObjectKey>();
   readonly #report: SyncReport;
 
   constructor(options: ReconcilerOptions) {
@@ -147,15 +149,17 @@ export class Reconciler {
 
   async #sync(): Promise<void> {
     const startedMs = this.#options.clock.nowMs();
-    let steps: readonly Step[];
+    let steps: readonly Step[] = [];
     try {
       steps = this.#planAll(this.#dirty.take());
-      const revived = await this.#options.listeners.retry();
+      for (const service of await this.#options.listeners.retry()) this.#revived.add(service);
       await this.#grow(steps);
-      await this.#redirect(steps, revived);
+      await this.#redirect(steps);
       await this.#shrink();
     } catch (error) {
       this.#dirty.putBack();
+      // Those that others brought along, too.
+      for (const { service } of steps) this.#mark(service);
       throw error;
     }
     this.#finish(steps, startedMs);
@@ -221,7 +225,7 @@ export class Reconciler {
     const closing = steps.flatMap(({ changes }) => changes.close);
     const updates = steps.flatMap(({ changes }) => changes.update);
     for (const step of steps) this.#reserve(step);
-    await this.#options.listeners.vacate(closing, opening);
+    await this.#options.listeners.vacate([...this.#toClose, ...closing.map(({ key }) => key)], opening);
     await this.#options.listeners.grow(opening, updates);
     for (const { key } of closing) {
       this.#toClose.add(key);
@@ -253,13 +257,14 @@ export class Reconciler {
   }
 
   /** A frontend that moves from one Service to another in one sync is set, not removed. */
-  async #redirect(steps: readonly Step[], revived: ReadonlySet<ObjectKey>): Promise<void> {
-    const again = [...revived].flatMap((service) => this.#applied.get(service)?.plan.redirects ?? []);
+  async #redirect(steps: readonly Step[]): Promise<void> {
+    const again = [...this.#revived].flatMap((service) => this.#applied.get(service)?.plan.redirects ?? []);
     const set = new Map(
       [...again, ...steps.flatMap(({ changes }) => changes.redirect)].map((one) => [frontendKey(one.frontend), one]),
     );
     const remove = steps.flatMap(({ changes }) => changes.unredirect).filter((key) => !set.has(key));
     await this.#options.redirector.apply({ set: [...set.values()].map((one) => this.#resolve(one)), remove });
+    this.#revived.clear();
   }
 
   #resolve({ frontend, owner, to, inside, allowed }: PlannedRedirect): Redirect {

@@ -1,5 +1,5 @@
 /** Owns an engine and a redirector that write down what they are told, in one list, and fail when asked to. */
-import type { FrontendKey } from '../../lib/model/frontend.js';
+import { type FrontendKey, frontendKey } from '../../lib/model/frontend.js';
 import type { Redirect, RedirectChanges, Redirector } from '../../lib/redirect/redirector.js';
 import {
   type Backend,
@@ -28,6 +28,7 @@ export class FakeEngine implements Engine {
   readonly open_ = new Map<string, ListenerSpec>();
   /** Ports that somebody else has. */
   readonly busyPorts = new Set<number>();
+  readonly #listening = new Set<string>();
 
   constructor(readonly journal: Journal) {}
 
@@ -42,14 +43,20 @@ export class FakeEngine implements Engine {
     if (inUse || this.busyPorts.has(listener.port))
       throw new ListenError('EADDRINUSE', `port ${listener.port} is in use`);
     this.open_.set(listener.key, listener);
+    if (backends.length > 0) this.#listening.add(listener.key);
     this.journal.add(`open ${listener.key} ${hosts(backends)}`);
     return { port: listener.port };
   }
 
   async update(key: string, backends: readonly Backend[]): Promise<Bound> {
-    if (!this.open_.has(key)) throw new Error(`not open: ${key}`);
+    const port = this.open_.get(key)?.port;
+    if (port === undefined) throw new Error(`not open: ${key}`);
+    if (backends.length === 0) this.#listening.delete(key);
+    else if (!this.#listening.has(key) && this.busyPorts.has(port)) {
+      throw new ListenError('EADDRINUSE', `port ${port} is in use`);
+    } else this.#listening.add(key);
     this.journal.add(`update ${key} ${hosts(backends)}`);
-    return { port: this.open_.get(key)?.port ?? 0 };
+    return { port };
   }
 
   async setAffinity(key: string, affinityTimeoutMs: number | undefined): Promise<void> {
@@ -57,6 +64,7 @@ export class FakeEngine implements Engine {
   }
 
   async close(key: string): Promise<void> {
+    this.#listening.delete(key);
     if (this.open_.delete(key)) this.journal.add(`close ${key}`);
   }
 
@@ -72,6 +80,8 @@ export class FakeEngine implements Engine {
 export class FakeRedirector implements Redirector {
   readonly mode = 'iptables';
   readonly rules = new Map<FrontendKey, string>();
+  /** The same, whole. */
+  readonly redirects = new Map<FrontendKey, Redirect>();
   /** The next calls of `apply` that fail. */
   failures = 0;
   readonly #pending = new Map<FrontendKey, Redirect | undefined>();
@@ -85,7 +95,7 @@ export class FakeRedirector implements Redirector {
   async start(): Promise<void> {}
 
   async apply(changes: RedirectChanges): Promise<void> {
-    for (const one of changes.set) this.#pending.set(textOf(one), one);
+    for (const one of changes.set) this.#pending.set(frontendKey(one.frontend), one);
     for (const key of changes.remove) this.#pending.set(key, undefined);
     if (this.#pending.size === 0) return;
     if (this.failures > 0) {
@@ -93,6 +103,8 @@ export class FakeRedirector implements Redirector {
       throw new Error('iptables-restore is out of order');
     }
     for (const [key, one] of this.#pending) {
+      if (one === undefined) this.redirects.delete(key);
+      else this.redirects.set(key, one);
       if (one === undefined) this.rules.delete(key);
       else this.rules.set(key, one.action.kind === 'listener' ? String(one.action.port) : one.action.kind);
       this.journal.add(one === undefined ? `remove ${key}` : `set ${key} -> ${this.rules.get(key)}`);
@@ -115,8 +127,4 @@ export class FakeRedirector implements Redirector {
 
 function hosts(backends: readonly Backend[]): string {
   return `[${backends.map(({ host }) => host).join(' ')}]`;
-}
-
-function textOf({ frontend }: Redirect): FrontendKey {
-  return `${frontend.address}:${frontend.port}/${frontend.protocol}`;
 }

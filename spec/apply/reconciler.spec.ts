@@ -29,6 +29,7 @@ function setUp(formerPorts: ReadonlyMap<string, number> = new Map()) {
     nodePortHosts: (family: string) => (family === 'IPv4' ? ['0.0.0.0'] : []),
     redirectHost: (family: string) => (family === 'IPv4' ? '192.168.77.1' : undefined),
   };
+  const applied: string[] = [];
   const reconciler = new Reconciler({
     store,
     listeners,
@@ -36,6 +37,7 @@ function setUp(formerPorts: ReadonlyMap<string, number> = new Map()) {
     view: () => view,
     minSyncPeriodMs: 0,
     formerPorts,
+    onApplied: (service) => applied.push(service),
     clock,
     log: silentLog,
   });
@@ -49,7 +51,7 @@ function setUp(formerPorts: ReadonlyMap<string, number> = new Map()) {
   /** Until every change that was made so far has been applied. */
   const settled = () =>
     until('the sync', () => reconciler.status.synced && reconciler.status.oldestPendingAtMs === undefined);
-  return { journal, engine, redirector, store, reconciler, syncs, latenciesMs, settled, now };
+  return { journal, engine, redirector, store, reconciler, applied, syncs, latenciesMs, settled, now };
 }
 
 type World = ReturnType<typeof setUp>;
@@ -281,6 +283,17 @@ describe('Reconciler', () => {
     expect(reconciler.status.faults).to.deep.equal([]);
   });
 
+  it('moves to another redirect port where somebody took it while there were no endpoints', async () => {
+    const { store, engine, redirector, settled, reconciler } = await serving();
+    store.setSlice(redisSlice([]));
+    await settled();
+    engine.busyPorts.add(20_000);
+    store.setSlice(redisSlice(['10.244.1.12']));
+    await settled();
+    expect(redirector.rules.get(FRONTEND)).to.equal('20001');
+    expect(reconciler.status.faults).to.deep.equal([]);
+  });
+
   it('refuses clients of a cluster IP whose listener cannot be opened, until it can (E5, C3)', async () => {
     const { store, engine, redirector, settled, reconciler } = world;
     for (let port = 20_000; port <= 20_009; port++) engine.busyPorts.add(port);
@@ -316,6 +329,52 @@ describe('Reconciler', () => {
     await settled();
     expect([...engine.open_.keys()]).to.have.members([INTERNAL, NODE_PORT]);
     expect(redirector.rules.get(FRONTEND)).to.equal('20000');
+  });
+
+  it('closes a listener for good that a failed sync was to empty (Y3)', async () => {
+    const { store, redirector, engine, settled } = await serving();
+    redirector.failures = 1;
+    store.setSlice(redisSlice([]));
+    await until('the failure', () => redirector.failures === 0);
+    store.deleteService('work/saythx-redis');
+    await settled();
+    expect([...engine.open_.keys()]).to.deep.equal([]);
+  });
+
+  it('empties a listener that a failed sync was to close only when no redirect leads to it (R2, Y3)', async () => {
+    const { store, redirector, journal, settled } = await serving();
+    redirector.failures = 1;
+    store.deleteService('work/saythx-redis');
+    await until('the failure', () => redirector.failures === 0);
+    store.setService(redisService());
+    store.setSlice(redisSlice([]));
+    await settled();
+    const lines = journal.take();
+    expect(lines[0]).to.equal(`set ${FRONTEND} -> reject`);
+    expect(lines.slice(1)).to.have.members([`update ${INTERNAL} []`, `update ${NODE_PORT} []`]);
+  });
+
+  it('opens a node port that a failed sync was to close for another Service (Y3)', async () => {
+    const { store, redirector, engine, reconciler, settled } = await serving();
+    redirector.failures = 1;
+    store.setService(redisService({ clusterIPs: ['10.96.0.11'], ports: [servicePort({ nodePort: undefined })] }));
+    await until('the failure', () => redirector.failures === 0);
+    store.setService(redisService({ name: 'next', clusterIPs: [] }));
+    store.setSlice(redisSlice(['10.244.1.12'], { key: 'work/next-1', service: 'work/next' }));
+    await settled();
+    expect(reconciler.status.faults).to.deep.equal([]);
+    expect(engine.open_.has('work/next:redis/TCP@0.0.0.0:31269')).to.equal(true);
+  });
+
+  it('tells that a Service is applied that a failed sync had planned for the sake of another (Y3, C2)', async () => {
+    const { store, redirector, applied, settled } = await serving();
+    store.setService(redisService({ name: 'late', clusterIPs: ['10.96.0.30'] }));
+    await settled();
+    applied.length = 0;
+    redirector.failures = 1;
+    store.deleteService('work/saythx-redis');
+    await settled();
+    expect(applied).to.have.members(['work/saythx-redis', 'work/late']);
   });
 
   it('never shows fewer endpoints while one moves from slice to slice (S5)', async () => {
