@@ -6,8 +6,8 @@ import type { Log, LogFields } from '../../../lib/config/log.js';
 import { ApiSource } from '../../../lib/source/api/api-source.js';
 import type { Timers } from '../../../lib/source/api/timers.js';
 import { ObjectStore } from '../../../lib/source/store.js';
-import { type ApiServer, kubeconfig } from '../../support/api-server/api-server.js';
-import { sliceJson } from '../objects/kube-json.js';
+import { ApiServer, kubeconfig } from '../../support/api-server/api-server.js';
+import { nodeJson, serviceJson, sliceJson } from '../objects/kube-json.js';
 
 /** Time that runs `factor` times as fast. */
 export function fastTimers(factor = 100): Timers {
@@ -48,6 +48,15 @@ export class ManualTimers implements Timers {
       run();
     }
   }
+}
+
+/** A server with plain lists that knows `work/saythx-redis`, its slice `a` with 10.0.0.1, and our Node; the caller closes it. */
+export async function seededServer(): Promise<ApiServer> {
+  const server = await ApiServer.start({ streams: false });
+  server.history.put('services', serviceJson());
+  server.history.put('slices', slice('a', '10.0.0.1'));
+  server.history.put('nodes', nodeJson());
+  return server;
 }
 
 export interface LogLine {
