@@ -80,7 +80,8 @@ interface Step {
 
 const ALL_RULES = BASE.ports.map(clusterIp);
 const ALL_SOCKETS = ['30153/TCP', '30153/UDP', '30180/TCP', '30181/TCP'];
-const DNS_PLACES = [clusterIp(DNS_TCP), nodePort(DNS_TCP)];
+const DNS_PLACES = [clusterIp(DNS), nodePort(DNS), clusterIp(DNS_TCP), nodePort(DNS_TCP)];
+const DNS_TCP_PLACES = [clusterIp(DNS_TCP), nodePort(DNS_TCP)];
 const HTTP_PLACES = [clusterIp(HTTP), nodePort(HTTP)];
 const ADMIN_PLACES = [clusterIp(ADMIN), nodePort(ADMIN)];
 const DNS_SERVED = { [clusterIp(DNS)]: 'pod1', [nodePort(DNS)]: 'pod1', [clusterIp(DNS_TCP)]: 'pod1' };
@@ -198,15 +199,15 @@ const STEPS: readonly Step[] = [
       spec: { type: 'NodePort', internalTrafficPolicy: 'Local', externalTrafficPolicy: 'Local' },
       nodeName: 'node-b',
     },
-    kept: [...HTTP_PLACES, ...DNS_PLACES, ...ADMIN_PLACES],
-    served: Object.fromEntries([...HTTP_PLACES, ...DNS_PLACES, nodePort(DNS)].map((place) => [place, 'TIMEOUT'])),
+    kept: [...HTTP_PLACES, ...DNS_TCP_PLACES, ...ADMIN_PLACES],
+    served: Object.fromEntries([...HTTP_PLACES, ...DNS_PLACES].map((place) => [place, 'TIMEOUT'])),
     rules: ALL_RULES,
     sockets: [],
   },
   {
     title: 'the Service becomes a ClusterIP one',
     to: { ...BASE, spec: { type: 'ClusterIP' }, ports: BASE.ports.map(({ nodePort: _, ...port }) => port) },
-    kept: [clusterIp(HTTP), clusterIp(DNS_TCP), clusterIp(ADMIN)],
+    kept: [clusterIp(HTTP), clusterIp(DNS), clusterIp(DNS_TCP), clusterIp(ADMIN)],
     ended: [nodePort(HTTP), nodePort(DNS_TCP)],
     served: { [clusterIp(HTTP)]: 'pod1', [clusterIp(DNS)]: 'pod1' },
     refused: [nodePort(HTTP), nodePort(DNS), nodePort(DNS_TCP), nodePort(ADMIN)],
@@ -230,7 +231,7 @@ const STEPS: readonly Step[] = [
     title: 'the Service becomes an ExternalName (S1)',
     to: { ...BASE, spec: { type: 'ExternalName', externalName: 'db.example.com' } },
     kept: [],
-    ended: [...HTTP_PLACES, ...DNS_PLACES],
+    ended: [...HTTP_PLACES, ...DNS_TCP_PLACES],
     served: {},
     refused: [nodePort(HTTP), nodePort(DNS), nodePort(DNS_TCP), nodePort(ADMIN)],
     silent: BASE.ports.map(clusterIp),
@@ -257,7 +258,7 @@ const STEPS: readonly Step[] = [
     title: 'another Service takes its cluster IP and node ports, in one write',
     to: { ...BASE, ...NEXT },
     kept: [],
-    ended: [...HTTP_PLACES, ...DNS_PLACES],
+    ended: [...HTTP_PLACES, ...DNS_TCP_PLACES],
     served: Object.fromEntries(
       [clusterIp(HTTP), nodePort(HTTP), clusterIp(DNS), nodePort(DNS), clusterIp(DNS_TCP)].map((place) => [
         place,
@@ -333,7 +334,8 @@ describe('live changes of a Service', function () {
 
   for (const { title, to, kept, ended = [], served, refused = [], silent = [], rules, sockets } of STEPS) {
     it(title, async () => {
-      const running = await Promise.all(kept.map((place) => Connection.open(lab.ns.pod2, place)));
+      const open = (place: Place) => (place.endsWith('UDP') ? Flow : Connection).open(lab.ns.pod2, place);
+      const running = await Promise.all(kept.map(open));
       const ending = await Promise.all(ended.map((place) => Connection.open(lab.ns.pod2, place)));
 
       await write(to);
@@ -364,6 +366,43 @@ describe('live changes of a Service', function () {
     expect(proxy.stderr).to.not.match(/ error |cannot listen/);
   });
 });
+
+/** One UDP flow: what the pod sees of its client tells whether it still is the same. */
+class Flow {
+  static readonly #program = `
+    const socket = require('node:dgram').createSocket('udp4');
+    socket.on('message', (answer) => process.stdout.write(JSON.parse(answer).clientPort + ' '));
+    socket.on('error', (error) => process.stdout.write(error.code + ' '));
+    socket.connect(Number(process.argv[2]), process.argv[1], () => console.error('connected'));
+    process.stdin.on('data', () => socket.send('?'));`;
+  #asked = 0;
+
+  private constructor(private readonly talk: Child) {}
+
+  static async open(from: Namespace, place: Place): Promise<Flow> {
+    const { host, port } = parsePlace(place);
+    const talk = from.spawn(process.execPath, ['-e', Flow.#program, host, String(port)]);
+    await talk.waitFor('connected\n');
+    const flow = new Flow(talk);
+    await flow.toGoOn();
+    return flow;
+  }
+
+  async toGoOn(): Promise<void> {
+    this.talk.write('?');
+    const answers = await until('an answer', () => {
+      const words = this.talk.stdout.split(' ').slice(0, -1);
+      return words.length > this.#asked ? words : undefined;
+    });
+    this.#asked++;
+    expect(new Set(answers)).to.have.length(1);
+    expect(answers[0]).to.match(/^\d+$/);
+  }
+
+  async close(): Promise<void> {
+    await this.talk.stop('SIGKILL');
+  }
+}
 
 /** A connection that somebody talks over, to the echo of a pod. */
 class Connection {
