@@ -81,7 +81,7 @@ export class FloodGate {
   }
 }
 
-/** One message about one thing: the `key` field names it, else the Service. */
+/** One message about one thing: the `key` field names it (a frontend, a listener), else the Service. */
 function keyOf(level: string, message: string, { key, service, servicePort }: LogFields): string {
   return JSON.stringify([level, message, key ?? servicePort ?? service ?? '']);
 }

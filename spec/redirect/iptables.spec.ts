@@ -175,6 +175,7 @@ describe('IptablesRedirector', () => {
           {
             level: 'error',
             message: 'a rule is written without its owner, whose name is not a valid one',
+            key: '10.96.0.1:80/TCP',
             frontend: '10.96.0.1:80/TCP',
             owner,
           },
@@ -214,6 +215,8 @@ describe('IptablesRedirector', () => {
         expect(log.lines.map(({ level, message }) => `${level}: ${message}`)).to.deep.equal([
           'error: a frontend is not redirected',
         ]);
+        // Another frontend is another fact: a flood of this one does not hide it (H6).
+        expect(log.lines[0]).to.include({ key: log.lines[0]?.['frontend'] });
         expect(exec.kernels.iptables.dial(frontend('10.96.0.2:80'))).to.equal('refused');
         const rules = [exec.kernels.iptables, exec.kernels.ip6tables].flatMap((kernel) =>
           [...kernel.chains('nat').values()].flat(),

@@ -95,12 +95,16 @@ export class IptablesRedirector implements Redirector {
     const key = frontendKey(frontend);
     const fault = faultOf(redirect);
     if (fault !== undefined) {
-      this.#log.error('a frontend is not redirected', { frontend: key, owner, fault });
+      this.#log.error('a frontend is not redirected', { key, frontend: key, owner, fault });
       for (const family of IP_FAMILIES) this.#rules[family].remove(key);
       return;
     }
     if (commentOf(owner) === undefined) {
-      this.#log.error('a rule is written without its owner, whose name is not a valid one', { frontend: key, owner });
+      this.#log.error('a rule is written without its owner, whose name is not a valid one', {
+        key,
+        frontend: key,
+        owner,
+      });
     }
     this.#rules[familyOf(frontend.address)].set(redirect);
   }
@@ -116,7 +120,8 @@ export class IptablesRedirector implements Redirector {
     const blocks: Block[] = [];
     for (const cidr of new Set(cidrs)) {
       const block = parseBlock(cidr);
-      if (block === undefined) this.#log.error('not a block of addresses: it does not count as inside', { cidr });
+      if (block === undefined)
+        this.#log.error('not a block of addresses: it does not count as inside', { key: cidr, cidr });
       else blocks.push(block);
     }
     const kept = withoutContained(blocks);
