@@ -19,6 +19,16 @@ export interface AccessLogOptions {
   readonly stdout?: NodeJS.WritableStream;
 }
 
+/** The file that was asked for cannot be appended to. `code` is the errno name. */
+export class AccessLogError extends Error {
+  override readonly name = 'AccessLogError';
+  readonly code: string;
+  constructor(path: string, cause: unknown) {
+    super(`--access-log: ${JSON.stringify(path)}: expected a file that can be appended to, or -`, { cause });
+    this.code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'UNKNOWN';
+  }
+}
+
 const MAX_BUFFERED_LENGTH = 4 * 1024 * 1024;
 
 interface Sink {
@@ -50,9 +60,13 @@ export class AccessLog {
     return this.#dropped;
   }
 
-  /** Rejects with the errno error where the file cannot be opened. */
+  /** Rejects with an `AccessLogError` where the file cannot be opened. */
   async start(): Promise<void> {
-    this.#sink = await this.#openSink();
+    try {
+      this.#sink = await this.#openSink();
+    } catch (cause) {
+      throw new AccessLogError(this.#options.path, cause);
+    }
   }
 
   /** Never throws and never waits. */
@@ -115,8 +129,10 @@ export class AccessLog {
 }
 
 /** Flat, so that each name can be searched for; times as in the log. */
-function lineOf({ startedAt, servicePort, ...others }: ConnectionRecord) {
-  return { time: new Date(startedAt).toISOString(), ...servicePort, ...others };
+function lineOf({ startedAt, durationMs, servicePort, ...others }: ConnectionRecord) {
+  const time = new Date(startedAt).toISOString();
+  // Microseconds: what a clock in binary fractions says beyond them is noise.
+  return { time, ...servicePort, durationMs: Math.round(durationMs * 1_000) / 1_000, ...others };
 }
 
 function fileSink(file: FileHandle): Sink {

@@ -37,7 +37,8 @@ const FLOOD_WINDOW_MS = 30_000;
 
 export function createLogger(options: LoggerOptions): Logger {
   const { format, verbosity, nowEpochMs = Date.now } = options;
-  const write = (format === 'json' ? jsonWriter : textWriter)(options.destination ?? stderr(), nowEpochMs);
+  const writeLine = (format === 'json' ? jsonWriter : textWriter)(options.destination ?? stderr(), nowEpochMs);
+  const write: Write = (level, message, fields) => writeLine(level, message, withoutReserved(fields));
   const flood = new FloodControl(options.floodWindowMs ?? FLOOD_WINDOW_MS, options.clock ?? monotonicClock, write);
   let debugs = verbosity >= DEBUG_VERBOSITY;
   return {
@@ -78,15 +79,19 @@ function jsonWriter(destination: { write(line: string): void }, nowEpochMs: () =
     },
     destination,
   );
-  return (level, message, fields) => logger[level](withoutReserved(fields), message);
+  return (level, message, fields) => logger[level](fields, message);
 }
 
-/** A field may not stand in for the level, the time or the message of its line: JSON readers take the last of a name. */
+/**
+ * A field may not stand in for the level, the time or the message of its line: JSON readers take the last of a name. A field
+ * `message`, which every error has, is the `detail` of the line; in both formats the same.
+ */
 function withoutReserved(fields: LogFields): LogFields {
   if (!('level' in fields || 'time' in fields || 'message' in fields)) return fields;
-  const { level, time, message, ...others } = fields;
-  return { ...others, fieldLevel: level, fieldTime: time, fieldMessage: message };
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [RENAMED[name] ?? name, value]));
 }
+
+const RENAMED: Readonly<Record<string, string>> = { level: 'fieldLevel', time: 'fieldTime', message: 'detail' };
 
 /** `key` tells kinds of a flood apart where no other field does; it is not for the reader. */
 function withoutKey(fields: LogFields): LogFields {

@@ -5,7 +5,7 @@ import { Writable } from 'node:stream';
 import { expect } from 'chai';
 import { silentLog } from '../../lib/config/log.js';
 import type { ConnectionRecord } from '../../lib/relay/engine.js';
-import { AccessLog } from '../../lib/status/access-log.js';
+import { AccessLog, AccessLogError } from '../../lib/status/access-log.js';
 
 const record: ConnectionRecord = {
   startedAt: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
@@ -42,12 +42,19 @@ describe('the access log', () => {
       .map((line) => JSON.parse(line));
   }
 
+  it('refuses a file that it cannot open, naming the flag and the file (C1)', async () => {
+    const error = await new AccessLog({ path: join(dir, 'no', 'x'), log: silentLog }).start().catch((e: unknown) => e);
+    expect(error).to.be.instanceOf(AccessLogError);
+    expect(error).to.include({ code: 'ENOENT' });
+    expect(String(error)).to.contain(`--access-log: ${JSON.stringify(join(dir, 'no', 'x'))}: expected a file`);
+  });
+
   it('appends one JSON line a connection (H5)', async () => {
     await writeFile(path, '{"earlier":true}\n');
     const accessLog = new AccessLog({ path, log: silentLog });
     await accessLog.start();
     accessLog.write(record);
-    accessLog.write({ ...record, outcome: 'dial-failed', backend: '' });
+    accessLog.write({ ...record, durationMs: 3.664197999999942, outcome: 'dial-failed', backend: '' });
     await accessLog.stop();
     const [earlier, first, second] = await lines();
     expect(earlier).to.deep.equal({ earlier: true });

@@ -58,7 +58,17 @@ describe('the log', () => {
     const { log, lines } = fakeLogger('json');
     log.error('failed', { level: 'info', time: 'never', message: 'all is well' });
     expect(lines[0]?.match(/"(level|time|message)":/g)).to.have.length(3);
-    expect(JSON.parse(lines[0] ?? '')).to.include({ level: 'error', message: 'failed', fieldMessage: 'all is well' });
+    expect(JSON.parse(lines[0] ?? '')).to.include({ level: 'error', message: 'failed', detail: 'all is well' });
+  });
+
+  it('says what a fault says of itself as the detail of its line, in both formats', () => {
+    for (const format of ['text', 'json'] as const) {
+      const { log, lines } = fakeLogger(format);
+      log.warn('cannot listen, will try again', { code: 'EADDRINUSE', message: 'cannot listen on 0.0.0.0:80/TCP' });
+      const shown = format === 'text' ? 'detail="cannot' : '"detail":"cannot';
+      expect(lines[0]).to.contain(shown);
+      expect(lines[0]).to.not.match(/fieldMessage| message=/);
+    }
   });
 
   it('says of an error its name, code, message and causes', () => {
