@@ -24,6 +24,8 @@ export interface StatusReport {
     readonly synced: boolean;
     /** RFC 3339, or undefined for never. */
     readonly lastSyncedAt: string | undefined;
+    /** When the oldest change that is not applied yet was queued: RFC 3339, or undefined where all are. */
+    readonly oldestPendingAt: string | undefined;
     readonly serviceChangesPending: number;
     readonly endpointChangesPending: number;
     readonly faults: readonly { servicePort: string; listener: string; code: string; message: string }[];
@@ -36,9 +38,13 @@ export interface StatusReport {
 export interface ListenerReport extends Omit<ListenerStats, 'key' | 'servicePort' | 'port'> {
   /** `default/web:http/TCP`. */
   readonly servicePort: string;
-  /** `0.0.0.0:30080`; the host is empty where the reconciler does not know the listener. */
+  /** A node port, or a socket that the rules for other addresses lead to. */
+  readonly kind: 'nodePort' | 'redirect';
+  /** `0.0.0.0:30080`, also while it is closed; the host is empty where the reconciler does not know the listener. */
   readonly listener: string;
   readonly frontends: readonly string[];
+  /** Addresses refused for want of backends. */
+  readonly rejected: readonly string[];
   readonly backends: readonly string[];
 }
 
@@ -58,6 +64,8 @@ export async function createReport(sources: StatusSources, health: Health): Prom
     sync: {
       synced: sync.synced,
       lastSyncedAt: sync.lastSyncedAtMs === 0 ? undefined : new Date(sync.lastSyncedAtMs).toISOString(),
+      oldestPendingAt:
+        sync.oldestPendingAtMs === undefined ? undefined : new Date(sync.oldestPendingAtMs).toISOString(),
       serviceChangesPending: sync.serviceChangesPending,
       endpointChangesPending: sync.endpointChangesPending,
       faults: sync.faults,
@@ -71,10 +79,14 @@ export async function createReport(sources: StatusSources, health: Health): Prom
 function listenerReports(engine: EngineStats | undefined, sources: StatusSources): readonly ListenerReport[] {
   const reports = (engine?.listeners ?? []).map(({ key, servicePort, port, ...counts }) => {
     const view = sources.listener(key);
+    const listener = hostPort(view?.host ?? '', port);
     return {
       servicePort: servicePortKey(servicePort),
-      listener: hostPort(view?.host ?? '', port),
+      // The planner names a node port by its place, a redirect listener by what it is for.
+      kind: key.endsWith(`@${listener}`) ? ('nodePort' as const) : ('redirect' as const),
+      listener,
       frontends: view?.frontends ?? [],
+      rejected: view?.rejected ?? [],
       backends: (view?.backends ?? []).map(backendKey),
       ...counts,
     };

@@ -15,6 +15,8 @@ export interface ListenerView {
   /** What clients dial to get here: `10.96.0.10:53/UDP`, or the node port itself. */
   readonly frontends: readonly string[];
   readonly backends: readonly Backend[];
+  /** Addresses that lead to it while it has backends, and are refused now. */
+  readonly rejected?: readonly string[];
 }
 
 export interface StatusSources {
