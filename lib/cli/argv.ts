@@ -48,6 +48,7 @@ export function readArgv(words: readonly string[], vocabulary: Vocabulary): Read
       const arity = vocabulary.flags.get(name) ?? ignorable;
       if (arity === undefined) {
         faults.push(unknownFlag(word, name, vocabulary));
+        if (value === undefined) skipValues(name, vocabulary, rest);
         continue;
       }
       const values = value === undefined ? takeValues(arity, rest) : [value];
@@ -88,8 +89,20 @@ function takeValues(arity: Arity, rest: string[]): readonly string[] {
   return rest.splice(0, end < 0 ? rest.length : end);
 }
 
-function unknownFlag(word: string, name: string, { flags, ignored }: Vocabulary): string {
-  const guess = similar(name.replace(/^-/, ''), [...flags.keys(), ...ignored.keys()]);
+/** What stands after a misspelt flag is most likely its value: one mistake, one fault. A flag is never skipped. */
+function skipValues(name: string, vocabulary: Vocabulary, rest: string[]): void {
+  const guess = guessFor(name, vocabulary);
+  const arity = guess === undefined ? 'list' : (vocabulary.flags.get(guess) ?? vocabulary.ignored.get(guess));
+  if (arity === undefined || arity === 'boolean' || rest[0]?.startsWith('-') === true) return;
+  takeValues(arity, rest);
+}
+
+function guessFor(name: string, { flags, ignored }: Vocabulary): string | undefined {
+  return similar(name.replace(/^-/, ''), [...flags.keys(), ...ignored.keys()]);
+}
+
+function unknownFlag(word: string, name: string, vocabulary: Vocabulary): string {
+  const guess = guessFor(name, vocabulary);
   const shown = word.startsWith('--') ? `--${name}` : word;
   return `${quote(shown)}: no such flag${guess === undefined ? '' : `; did you mean --${guess}?`}`;
 }

@@ -4,34 +4,87 @@
  *   paths -> loadManifests -> planService, for each Service -> table | faults, exit 2 (rule C1)
  */
 import { NodeAddresses } from '../apply/node-addresses.js';
-import { hostPort } from '../config/address.js';
-import type { RedirectMode } from '../config/options.js';
+import { familyOf, hostPort, IP_FAMILIES, type Ip, scopeOf } from '../config/address.js';
+import type { HostPort, RedirectMode } from '../config/options.js';
 import { type Backend, backendKey } from '../model/backend.js';
 import { frontendKey } from '../model/frontend.js';
 import type { EndpointSlice, Service } from '../model/objects.js';
 import { servicePortKey } from '../model/service-port.js';
 import { Claims } from '../plan/claims.js';
 import { planService } from '../plan/plan-service.js';
-import { type Destination, isOurs, resourcesOf, type ServicePlan, type View } from '../plan/service-plan.js';
+import {
+  type Destination,
+  isOurs,
+  nodePortKey,
+  resourcesOf,
+  type ServicePlan,
+  type View,
+} from '../plan/service-plan.js';
 import { loadManifests, type Manifests } from '../source/manifests/load-manifests.js';
 import { faultText } from '../source/manifests/manifest-fault.js';
 import { ObjectStore } from '../source/store.js';
 import type { ExitCode } from './exit-code.js';
-import type { FlagValues } from './flag.js';
+import { defaultsOf, type FlagValues } from './flag.js';
 import type { CHECK_FLAGS } from './program.js';
-import { type Environment, nodeNameOf } from './run-options.js';
+import { RUN_FLAGS } from './run-flags.js';
+import { type Environment, nodeNameOf, optionsFrom } from './run-options.js';
 import { few, table } from './table.js';
 
 export type CheckFlags = FlagValues<typeof CHECK_FLAGS>;
 
 export async function check(paths: readonly string[], flags: CheckFlags, environment: Environment): Promise<ExitCode> {
   const manifests = await loadManifests(paths);
-  if (manifests.faults.length > 0) {
-    process.stderr.write(manifests.faults.map((fault) => `error: ${faultText(fault)}\n`).join(''));
+  const nodeName = nodeNameOf(flags['hostname-override'], environment);
+  const faults = [...manifests.faults.map(faultText), ...conflicts(manifests, flags, nodeName)];
+  if (faults.length > 0) {
+    process.stderr.write(faults.map((fault) => `error: ${fault}\n`).join(''));
     return 2;
   }
-  process.stdout.write(planText(manifests, flags, nodeNameOf(flags['hostname-override'], environment)));
+  process.stdout.write(planText(manifests, flags, nodeName));
   return 0;
+}
+
+/** What only one can have and several ask for: two Services, or a node port and a status server of this program. */
+export function conflicts(manifests: Manifests, flags: CheckFlags, nodeName: string): readonly string[] {
+  const claims = claimsOf(manifests.services, flags['service-proxy-name']);
+  const { nodePortHosts } = viewOf(manifests, flags, nodeName);
+  const servers = statusServers(flags['bind-address']);
+  return manifests.services
+    .filter((service) => isOurs(service, flags['service-proxy-name']))
+    .flatMap((service) => {
+      const wanted = [...new Set(resourcesOf(service))];
+      const taken = wanted.flatMap((resource) => {
+        const holder = claims.holderOf(resource);
+        return holder === service.key || holder === undefined
+          ? []
+          : [`${resource} is that of Service ${holder} already`];
+      });
+      const hosts = IP_FAMILIES.flatMap(nodePortHosts);
+      const served = servers.flatMap(({ flag, at }) => {
+        const meets = wanted.includes(nodePortKey(at.port, 'TCP')) && hosts.some((host) => overlap(host, at.host));
+        return meets
+          ? [`${nodePortKey(at.port, 'TCP')} is taken by the server of --${flag} (${hostPort(at.host, at.port)})`]
+          : [];
+      });
+      return [...taken, ...served].map((fault) => `Service ${service.key}: ${fault}`);
+    });
+}
+
+/** Where the status servers listen unless flags say otherwise. */
+function statusServers(bindAddress: Ip): readonly { readonly flag: string; readonly at: HostPort }[] {
+  const flags = { ...defaultsOf(RUN_FLAGS), 'bind-address': bindAddress };
+  const { healthzBindAddress, metricsBindAddress } = optionsFrom(flags, { nodeName: undefined, hostname: '' }, []);
+  return [
+    ...(healthzBindAddress === undefined ? [] : [{ flag: 'healthz-bind-address', at: healthzBindAddress }]),
+    ...(metricsBindAddress === undefined ? [] : [{ flag: 'metrics-bind-address', at: metricsBindAddress }]),
+  ];
+}
+
+/** Whether two sockets with one port are in each other's way. A server on `::` takes IPv4 too. */
+function overlap(nodePortHost: Ip, serverHost: Ip): boolean {
+  if (serverHost === '::' || nodePortHost === serverHost) return true;
+  if (familyOf(nodePortHost) !== familyOf(serverHost)) return false;
+  return scopeOf(nodePortHost) === 'unspecified' || scopeOf(serverHost) === 'unspecified';
 }
 
 /** A table of listeners, then a line for everything that is not served. */

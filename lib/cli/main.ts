@@ -26,6 +26,7 @@ export async function main(words: readonly string[]): Promise<ExitCode> {
   const line = readCommandLine(words);
   if (line.argv.includes('--help=true')) return print(helpOf(line.name));
   if (line.argv.some((word) => /^--version=(?!false)/.test(word))) return print(`kproxy-us ${packageVersion()}\n`);
+  if (line.noCommand) return refuse(line.faults, line.name);
   return COMMANDS[line.name](line, [...line.faults]);
 }
 
@@ -69,7 +70,7 @@ async function status(line: CommandLine, faults: string[]): Promise<ExitCode> {
 
 async function check(line: CommandLine, faults: string[]): Promise<ExitCode> {
   const flags = readFlags(line.command, CHECK_FLAGS, faults);
-  if (line.operands.length === 0) faults.push('expected files or directories of manifests');
+  if (line.operands.length === 0 && line.faults.length === 0) faults.push('expected files or directories of manifests');
   if (faults.length > 0) return refuse(faults, line.name);
   const { check: start } = await import('./check.js');
   return start(line.operands, flags, environment());

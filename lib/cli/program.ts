@@ -82,6 +82,8 @@ Examples:
 
 export interface CommandLine extends ReadArgv {
   readonly name: CommandName;
+  /** The first word is no command: what follows it means nothing. */
+  readonly noCommand: boolean;
   /** For the help and the texts of flags; already parsed. */
   readonly command: Command;
 }
@@ -96,14 +98,14 @@ export function readCommandLine(words: readonly string[]): CommandLine {
     letters: new Map([...lettersOf(flags), ['h', 'help']]),
   };
   const read = readArgv(rest, vocabulary);
-  const faults = [...(fault === undefined ? [] : [fault]), ...read.faults];
+  const faults = fault === undefined ? [...read.faults] : [fault];
   if (operands === undefined && fault === undefined) faults.push(...read.operands.map(unexpected));
   const command = createCommand(name);
   command.parse(
     read.argv.filter((word) => !/^--(help|version)=/.test(word)),
     { from: 'user' },
   );
-  return { ...read, name, command, faults };
+  return { ...read, name, noCommand: fault !== undefined, command, faults };
 }
 
 function pickCommand(words: readonly string[]): { name: CommandName; rest: readonly string[]; fault?: string } {

@@ -5,11 +5,13 @@
  */
 import { writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { formatPortRange } from '../config/host-port.js';
 import type { Log } from '../config/log.js';
-import type { Options } from '../config/options.js';
+import type { Options, PortRange } from '../config/options.js';
 import { packageVersion } from '../config/version.js';
 import { RedirectError } from '../redirect/redirector.js';
 import { SourceError } from '../source/source-error.js';
+import { AccessLogError } from '../status/access-log.js';
 import type { Logger } from '../status/logger.js';
 import type { ExitCode } from './exit-code.js';
 import { LiveConfig } from './live-config.js';
@@ -44,6 +46,7 @@ export async function run(
   dieOfUncaughtFailures(log);
   log.info('starting kproxy-us', { version: packageVersion(), node: options.nodeName, pid: process.pid });
   warnOfUnused(options, ignoredFlags, log);
+  warnOfNodePorts(options, log);
   setOomScore(options.oomScoreAdj, log);
   const { Daemon } = await import('../daemon.js');
   const daemon = new Daemon(options, log);
@@ -57,7 +60,7 @@ export async function run(
 /** Starts and stops `served`. Resolves when it has stopped, with 1 or 2 where it could not start or stop. */
 export async function serve(
   served: Served,
-  log: Log,
+  log: Log & Partial<Pick<Logger, 'close'>>,
   signals: Signals = process,
   exitNow: (signal: NodeJS.Signals) => void = endBySignal,
 ): Promise<ExitCode> {
@@ -83,10 +86,13 @@ export async function serve(
     await served.start();
     await stopAsked;
     await served.stop();
+    // What a flood held back happened before: `stopped` is the last line.
+    log.close?.();
     log.info('stopped');
     return 0;
   } catch (error) {
-    log.error('ending after a failure', { err: error });
+    const flag = error instanceof SourceError && error.code === 'NOT_FOUND' ? '--manifests' : undefined;
+    log.error('ending after a failure', { flag, err: error });
     await served.stop().catch((err: unknown) => log.error('could not stop in order', { err }));
     return isBadInput(error) ? 2 : 1;
   } finally {
@@ -97,7 +103,8 @@ export async function serve(
 
 /** What was asked for does not exist: the command line is wrong, not the machine (rule C1). */
 function isBadInput(error: unknown): boolean {
-  return error instanceof SourceError || (error instanceof RedirectError && error.code === 'UNSUPPORTED_MODE');
+  if (error instanceof SourceError || error instanceof AccessLogError) return true;
+  return error instanceof RedirectError && error.code === 'UNSUPPORTED_MODE';
 }
 
 const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT'];
@@ -167,6 +174,18 @@ function withLiveConfig(
     },
   };
 }
+
+/** A redirect listener there may hold the node port of a Service that comes later, which then cannot be bound. */
+export function warnOfNodePorts({ proxyPortRange: { first, last }, redirect }: Options, log: Log): void {
+  if (redirect === 'none' || last < NODE_PORTS.first || first > NODE_PORTS.last) return;
+  log.warn('--proxy-port-range overlaps the node ports of Kubernetes: a redirect may take the node port of a Service', {
+    proxyPortRange: formatPortRange({ first, last }),
+    nodePorts: formatPortRange(NODE_PORTS),
+  });
+}
+
+/** The default of the API server's --service-node-port-range. */
+const NODE_PORTS: PortRange = { first: 30_000, last: 32_767 };
 
 /** Each in one line, however many there are (rule C4). */
 function warnOfConfig({ path, overridden, unused, unknown }: ConfigNotes, log: Log): void {

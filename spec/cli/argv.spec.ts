@@ -82,6 +82,26 @@ describe('the command line', () => {
     ]);
   });
 
+  for (const [words, argv] of [
+    [['--manfests', 'x', 'y', '--v=1'], ['--v=1']],
+    [
+      ['--proxy-mod', 'userspace', 'x'],
+      ['--', 'x'],
+    ],
+    [
+      ['--cleanupp', 'x'],
+      ['--', 'x'],
+    ],
+    [['--nonsense', 'x', '--v=1'], ['--v=1']],
+    [['--proxy-mod', '--v=1'], ['--v=1']],
+  ] as const) {
+    it(`takes one mistake for one: "${words.join(' ')}" (C1)`, () => {
+      const read = readArgv(words, vocabulary);
+      expect(read.faults).to.have.length(1);
+      expect(read.argv).to.deep.equal(argv);
+    });
+  }
+
   it('escapes what it repeats of a word', () => {
     expect(readArgv(['--\u001b[2J'], vocabulary).faults).to.deep.equal(['"--\\u001b[2J": no such flag']);
   });

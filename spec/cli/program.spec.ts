@@ -40,6 +40,31 @@ describe('the built program', function () {
     ]);
   });
 
+  it('names only the command where there is none of that name (C1)', async () => {
+    const { code, stderr } = await kproxyUs('chekc', 'x', '--nonsense');
+    expect(code).to.equal(2);
+    expect(stderr).to.equal('error: "chekc": no such command; did you mean check?\nSee kproxy-us --help.\n');
+  });
+
+  for (const mode of ['nftables', 'route']) {
+    it(`refuses --redirect ${mode} before anything is started, as it is not built yet (C1)`, async () => {
+      const { code, stdout, stderr } = await kproxyUs('--manifests', '/no/such/folder', '--redirect', mode);
+      expect(code).to.equal(2);
+      expect(stdout).to.equal('');
+      expect(stderr).to.contain(
+        `error: --redirect: "${mode}": expected iptables or none: this mode is not built yet\n`,
+      );
+    });
+  }
+
+  it('ends with 2 where the access log cannot be opened, naming the flag (C1)', async () => {
+    const off = ['--healthz-bind-address=', '--metrics-bind-address='];
+    const args = ['--manifests', tmpdir(), '--redirect=none', '--access-log', '/no/such/folder/log', ...off];
+    const { code, stderr } = await kproxyUs(...args);
+    expect(code).to.equal(2);
+    expect(stderr).to.match(/--access-log: .*\/no\/such\/folder\/log/);
+  });
+
   it('ends with 2 without a source', async () => {
     const { code, stderr } = await kproxyUs();
     expect(code).to.equal(2);
@@ -67,7 +92,7 @@ describe('the built program', function () {
     const off = ['--healthz-bind-address=', '--metrics-bind-address='];
     const { code, stderr } = await kproxyUs('--manifests', '/no/such/folder', '--redirect=none', ...off);
     expect(code).to.equal(2);
-    expect(stderr).to.contain('no such file or directory: /no/such/folder');
+    expect(stderr).to.match(/flag=--manifests .*no such file or directory: \/no\/such\/folder/);
   });
 
   it('has no status where nothing runs', async () => {
@@ -176,6 +201,28 @@ describe('kproxy-us check', function () {
     expect(stderr).to.match(/^error: .*a\.json:1:\d+: Service work\/web: spec\.ports/m);
     expect(stderr).to.match(/^error: .*b\.yaml:\d+:\d+: /m);
     expect(stderr).to.match(/^error: .*absent\.yaml: /m);
+  });
+
+  it('lists what two claim and only one can have, and ends with 2 (C1, C2)', async () => {
+    const other = service('other', 30_080);
+    const ip = '10.96.0.11';
+    const health = { ...service('health', 10_256), spec: { ...service('health', 10_256).spec, clusterIP: ip } };
+    const metrics = {
+      ...service('metrics', 10_249),
+      spec: { ...service('metrics', 10_249).spec, clusterIP: '10.96.0.12' },
+    };
+    for (const one of [service('web', 30_080), other, health, metrics]) {
+      await writeFile(join(dir, `${one.metadata.name}.json`), JSON.stringify(one));
+    }
+    const { code, stdout, stderr } = await kproxyUs('check', dir);
+    expect(code).to.equal(2);
+    expect(stdout).to.equal('');
+    expect(stderr.trimEnd().split('\n')).to.have.members([
+      'error: Service work/web: 10.96.0.10:80/TCP is that of Service work/other already',
+      'error: Service work/web: nodePort:30080/TCP is that of Service work/other already',
+      'error: Service work/health: nodePort:10256/TCP is taken by the server of --healthz-bind-address (0.0.0.0:10256)',
+      'error: Service work/metrics: nodePort:10249/TCP is taken by the server of --metrics-bind-address (127.0.0.1:10249)',
+    ]);
   });
 
   it('asks for manifests where none are named (C1)', async () => {

@@ -84,7 +84,7 @@ describe('the flags of run', () => {
     for (const [flag, value, expected] of [
       ['--udp-timeout', '5x', 'a duration'],
       ['--relay-threads', '0', 'a whole number from 1 to 64'],
-      ['--redirect', 'ipvs', 'one of iptables, nftables, route, none'],
+      ['--redirect', 'ipvs', 'one of iptables, none'],
       ['--healthz-bind-address', ':80', 'address:port'],
       ['--bind-address', 'eth0', 'an IP address'],
       ['--cluster-cidr', '10.0.0.0', 'a block of addresses'],

@@ -1,9 +1,12 @@
 import { EventEmitter } from 'node:events';
 import { expect } from 'chai';
-import { type Served, serve } from '../../lib/cli/run.js';
+import { type Served, serve, warnOfNodePorts } from '../../lib/cli/run.js';
+import { defaultOptions } from '../../lib/cli/run-options.js';
 import { silentLog } from '../../lib/config/log.js';
 import { RedirectError } from '../../lib/redirect/redirector.js';
 import { SourceError } from '../../lib/source/source-error.js';
+import { AccessLogError } from '../../lib/status/access-log.js';
+import { createLogger } from '../../lib/status/logger.js';
 import { until, within } from '../support/until.js';
 
 /** A daemon that notes what is asked of it, and does each thing when the spec lets it. */
@@ -65,6 +68,34 @@ describe('the process around the daemon', () => {
     });
   }
 
+  it('writes what a flood held back before it says that it has stopped (H6)', async () => {
+    const lines: string[] = [];
+    const log = createLogger({ format: 'text', verbosity: 0, destination: { write: (line) => lines.push(line) } });
+    const code = run(log);
+    log.warn('dial failed');
+    log.warn('dial failed');
+    send('SIGTERM');
+    expect(await code).to.equal(0);
+    expect(lines.at(-2)).to.match(/ warn dial failed repeated=1\n$/);
+    expect(lines.at(-1)).to.match(/ info stopped\n$/);
+  });
+
+  for (const [first, last, redirect, warnings] of [
+    [20_000, 29_999, 'iptables', 0],
+    [29_000, 30_000, 'iptables', 1],
+    [32_767, 32_999, 'iptables', 1],
+    [32_768, 32_999, 'iptables', 0],
+    [29_000, 30_000, 'none', 0],
+  ] as const) {
+    it(`says ${warnings} times that redirect ports ${first}-${last} meet node ports (--redirect ${redirect})`, () => {
+      const lines: string[] = [];
+      const defaults = defaultOptions({ nodeName: undefined, hostname: 'host' });
+      const options = { ...defaults, redirect, proxyPortRange: { first, last } };
+      warnOfNodePorts(options, { ...silentLog, warn: (message) => void lines.push(message) });
+      expect(lines).to.have.length(warnings);
+    });
+  }
+
   it('ends at once at a second signal (Y6)', async () => {
     const drained = gate();
     daemon.stopping = drained.opened;
@@ -120,6 +151,7 @@ describe('the process around the daemon', () => {
   });
 
   for (const error of [
+    new AccessLogError('/x/y', Object.assign(new Error('open'), { code: 'ENOENT' })),
     new SourceError('NOT_FOUND', 'no such file: /x'),
     new RedirectError('UNSUPPORTED_MODE', 'not built yet'),
   ]) {
