@@ -6,7 +6,7 @@
  */
 import { ListenerSet } from './apply/listener-set.js';
 import { NodeAddresses } from './apply/node-addresses.js';
-import { Reconciler } from './apply/reconciler.js';
+import { type FormerPorts, Reconciler } from './apply/reconciler.js';
 import { RedirectPorts } from './apply/redirect-ports.js';
 import { RepairLoop } from './apply/repair-loop.js';
 import type { Log } from './config/log.js';
@@ -17,7 +17,7 @@ import type { KubeEvent } from './model/event.js';
 import { type FrontendKey, frontendKey } from './model/frontend.js';
 import type { View } from './plan/service-plan.js';
 import { createRedirector } from './redirect/create.js';
-import type { Redirector } from './redirect/redirector.js';
+import type { RedirectAction, Redirector } from './redirect/redirector.js';
 import { defaultEngineOptions, type Engine, type EngineOptions } from './relay/engine.js';
 import { RelayThreads } from './relay/thread/relay-threads.js';
 import { ManifestSource } from './source/manifests/manifest-source.js';
@@ -277,9 +277,11 @@ function engineOptions(options: Options): EngineOptions {
   };
 }
 
-async function formerPorts(redirector: Redirector): Promise<ReadonlyMap<FrontendKey, number>> {
+async function formerPorts(redirector: Redirector): Promise<ReadonlyMap<FrontendKey, FormerPorts>> {
   const found = await redirector.existing();
-  return new Map(
-    found.flatMap(({ frontend, action }) => (action.kind === 'listener' ? [[frontendKey(frontend), action.port]] : [])),
-  );
+  const portOf = (action: RedirectAction | undefined) => (action?.kind === 'listener' ? action.port : undefined);
+  const entries = found.map(({ frontend, action, insideAction }) => {
+    return [frontendKey(frontend), { port: portOf(action), insidePort: portOf(insideAction) }] as const;
+  });
+  return new Map(entries);
 }

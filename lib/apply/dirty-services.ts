@@ -11,14 +11,25 @@ export interface Dirty {
   readonly sinceMs: number;
 }
 
-export type ChangeCounts = { readonly service: number; readonly endpoints: number };
+export interface ChangeCounts {
+  readonly service: number;
+  readonly endpoints: number;
+}
+
+const NO_CHANGES: ChangeCounts = { service: 0, endpoints: 0 };
+
+function sum(one: ChangeCounts, other: ChangeCounts): ChangeCounts {
+  return { service: one.service + other.service, endpoints: one.endpoints + other.endpoints };
+}
 
 export class DirtyServices {
   readonly #since = new Map<ObjectKey, number>();
   /** Taken by the sync under way. */
   #inHand: readonly Dirty[] = [];
   #lastMs = 0;
-  #pending = { service: 0, endpoints: 0 };
+  /** Changes behind what waits, and behind what is in hand. */
+  #waiting: ChangeCounts = NO_CHANGES;
+  #inHandCounts: ChangeCounts = NO_CHANGES;
   #total = { service: 0, endpoints: 0 };
 
   get size(): number {
@@ -26,7 +37,7 @@ export class DirtyServices {
   }
 
   get pending(): ChangeCounts {
-    return this.#pending;
+    return sum(this.#waiting, this.#inHandCounts);
   }
 
   get total(): ChangeCounts {
@@ -49,7 +60,7 @@ export class DirtyServices {
   /** `kind` is counted; undefined marks without a change of the Service's own objects (our Node, a rival's claim). */
   mark(service: ObjectKey, atMs: number, kind?: 'service' | 'endpoints'): void {
     if (kind !== undefined) {
-      this.#pending[kind]++;
+      this.#waiting = sum(this.#waiting, { ...NO_CHANGES, [kind]: 1 });
       this.#total[kind]++;
     }
     this.#lastMs = Math.max(this.#lastMs, atMs);
@@ -60,12 +71,14 @@ export class DirtyServices {
   take(): readonly Dirty[] {
     this.#inHand = [...this.#since].map(([service, sinceMs]) => ({ service, sinceMs }));
     this.#since.clear();
-    this.#pending = { service: 0, endpoints: 0 };
+    this.#inHandCounts = this.#waiting;
+    this.#waiting = NO_CHANGES;
     return this.#inHand;
   }
 
   done(): void {
     this.#inHand = [];
+    this.#inHandCounts = NO_CHANGES;
   }
 
   /** The sync failed: what was in hand waits again, with its age. */
@@ -74,5 +87,7 @@ export class DirtyServices {
       this.#since.set(service, Math.min(sinceMs, this.#since.get(service) ?? sinceMs));
     }
     this.#inHand = [];
+    this.#waiting = this.pending;
+    this.#inHandCounts = NO_CHANGES;
   }
 }

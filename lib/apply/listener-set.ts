@@ -148,7 +148,8 @@ export class ListenerSet {
       this.#options.ports.release(space, port);
       if (failure.code !== 'EADDRINUSE') return failure;
       error = failure;
-      if (port !== reserved) after = port;
+      // The reserved port need not be the lowest: the search begins anew below it, and passes it by the second time.
+      if (tries > 0 || reserved === undefined) after = port;
     }
     return error;
   }

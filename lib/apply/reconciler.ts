@@ -39,7 +39,7 @@ export interface ReconcilerOptions {
   readonly view: () => Omit<View, 'holderOf'>;
   readonly minSyncPeriodMs: number;
   /** Redirect ports that rules of an earlier process lead to, by frontend (rule Y7). */
-  readonly formerPorts?: ReadonlyMap<FrontendKey, number>;
+  readonly formerPorts?: ReadonlyMap<FrontendKey, FormerPorts>;
   /** Told of the plan of every Service that a sync has applied; `emptyPlan` for one that went. */
   readonly onApplied?: (service: ObjectKey, plan: ServicePlan) => void;
   /** Told once of every part of a Service that is not served, and why. */
@@ -50,6 +50,12 @@ export interface ReconcilerOptions {
 
 /** A Service with several slices that loses endpoints waits this long for the slice that may have taken them (rule S5). */
 const SHRINK_SETTLE_MS = 100;
+
+/** Where a frontend led: all clients, and those inside where it was elsewhere (rule E7). */
+export interface FormerPorts {
+  readonly port: number | undefined;
+  readonly insidePort: number | undefined;
+}
 
 interface Applied {
   readonly plan: ServicePlan;
@@ -147,7 +153,8 @@ export class Reconciler {
     if (this.#options.store.isSynced) this.#runner.request();
   }
 
-  async #sync(): Promise<void> {
+  /** False where every change waits for another one (rule S5). */
+  async #sync(): Promise<boolean> {
     const startedMs = this.#options.clock.nowMs();
     let steps: readonly Step[] = [];
     try {
@@ -163,6 +170,7 @@ export class Reconciler {
       throw error;
     }
     this.#finish(steps, startedMs);
+    return steps.length > 0;
   }
 
   /** Claims come first: a Service that gains or loses a resource to another one is planned in the same sync. */
@@ -198,7 +206,7 @@ export class Reconciler {
     const after = service === undefined ? emptyPlan : planService(service, slices, view);
     for (const note of after.notes) {
       if (before.notes.includes(note)) continue;
-      this.#options.log.warn('part of a Service is not served', { service: key, note });
+      this.#options.log.warn('part of a Service is not served', { key: `${key} ${note}`, service: key, note });
       this.#options.onNote?.(key, note);
     }
     const changes = diffPlans(before, after);
@@ -243,10 +251,14 @@ export class Reconciler {
   #reserve({ after, changes }: Step): void {
     const { formerPorts, listeners } = this.#options;
     if (formerPorts === undefined || formerPorts.size === 0) return;
-    for (const { frontend, to } of after.redirects) {
-      const port = formerPorts.get(frontendKey(frontend));
-      const planned = to.kind === 'listener' ? changes.open.find(({ key }) => key === to.key) : undefined;
+    const reserve = (to: Destination | undefined, port: number | undefined) => {
+      const planned = to?.kind === 'listener' ? changes.open.find(({ key }) => key === to.key) : undefined;
       if (port !== undefined && planned !== undefined) listeners.reserve(planned, port);
+    };
+    for (const { frontend, to, inside } of after.redirects) {
+      const former = formerPorts.get(frontendKey(frontend));
+      reserve(to, former?.port);
+      reserve(inside, former?.insidePort);
     }
   }
 

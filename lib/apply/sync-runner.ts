@@ -11,8 +11,8 @@ export interface SyncRunnerOptions {
   readonly retryBaseMs: number;
   readonly retryMaxMs: number;
   readonly clock: Clock;
-  /** Does the work; a rejection is retried. */
-  readonly run: () => Promise<void>;
+  /** Does the work; a rejection is retried. False: there was nothing to do yet, and this was no sync. */
+  readonly run: () => Promise<boolean>;
   /** Told of every failed run; `retryInMs` is the pause that follows. */
   readonly onFailure: (error: unknown, retryInMs: number) => void;
 }
@@ -23,8 +23,10 @@ export class SyncRunner {
   #timerAtMs = 0;
   #lastStartMs = Number.NEGATIVE_INFINITY;
   #failures = 0;
-  #wanted = false;
-  #running: Promise<void> | undefined;
+  /** Asked for while a run is under way: not before then. */
+  #wantedAtMs: number | undefined;
+  #isRunning = false;
+  #running: Promise<void> = Promise.resolve();
   #stopped = false;
 
   constructor(options: SyncRunnerOptions) {
@@ -34,13 +36,9 @@ export class SyncRunner {
   /** Asks for a run, not before `delayMs` from now. Requests until it starts are one. */
   request(delayMs = 0): void {
     if (this.#stopped) return;
-    if (this.#running !== undefined && delayMs === 0) {
-      this.#wanted = true;
-      return;
-    }
-    const now = this.#options.clock.nowMs();
-    const pause = this.#failures > 0 ? this.#retryPauseMs() : this.#options.minPeriodMs;
-    this.#arm(Math.max(now + delayMs, this.#lastStartMs + pause), now);
+    const atMs = this.#options.clock.nowMs() + delayMs;
+    if (!this.#isRunning) this.#arm(atMs);
+    else this.#wantedAtMs = Math.min(atMs, this.#wantedAtMs ?? atMs);
   }
 
   /** No run starts after this; resolves when the one under way has ended. */
@@ -50,36 +48,38 @@ export class SyncRunner {
     await this.#running;
   }
 
-  #arm(atMs: number, nowMs: number): void {
+  /** Not before the pause since the last sync is over. */
+  #arm(wantedAtMs: number): void {
+    const pauseMs = this.#failures > 0 ? this.#retryPauseMs() : this.#options.minPeriodMs;
+    const atMs = Math.max(wantedAtMs, this.#lastStartMs + pauseMs);
     if (this.#timer !== undefined && this.#timerAtMs <= atMs) return;
     clearTimeout(this.#timer);
     this.#timerAtMs = atMs;
-    this.#timer = setTimeout(() => this.#start(), Math.max(0, Math.ceil(atMs - nowMs)));
+    this.#timer = setTimeout(() => this.#start(), Math.max(0, Math.ceil(atMs - this.#options.clock.nowMs())));
   }
 
   #start(): void {
     this.#timer = undefined;
-    if (this.#running !== undefined) {
-      this.#wanted = true;
-      return;
-    }
-    this.#wanted = false;
+    const lastStartMs = this.#lastStartMs;
     this.#lastStartMs = this.#options.clock.nowMs();
-    this.#running = this.#run();
+    this.#isRunning = true;
+    this.#running = this.#run(lastStartMs);
   }
 
-  async #run(): Promise<void> {
+  async #run(lastStartMs: number): Promise<void> {
     let failure: { readonly error: unknown } | undefined;
     try {
-      await this.#options.run();
+      if (!(await this.#options.run())) this.#lastStartMs = lastStartMs;
       this.#failures = 0;
     } catch (error) {
       this.#failures++;
       failure = { error };
     }
-    this.#running = undefined;
+    this.#isRunning = false;
     if (failure !== undefined) this.#options.onFailure(failure.error, this.#retryPauseMs());
-    if (failure !== undefined || this.#wanted) this.request();
+    const wantedAtMs = failure === undefined ? this.#wantedAtMs : this.#options.clock.nowMs();
+    this.#wantedAtMs = undefined;
+    if (wantedAtMs !== undefined && !this.#stopped) this.#arm(wantedAtMs);
   }
 
   #retryPauseMs(): number {

@@ -182,7 +182,7 @@ class Draft {
   #claims(resource: ResourceKey): boolean {
     const holder = this.#view.holderOf(resource);
     if (holder === this.#service.key) return true;
-    const note = `${resource} is not served: the older Service ${holder ?? '(none)'} has it`;
+    const note = `${resource} is not served: Service ${holder ?? '(none)'} had it first`;
     if (!this.notes.includes(note)) this.notes.push(note);
     return false;
   }

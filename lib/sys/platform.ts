@@ -1,5 +1,5 @@
 /**
- * Owns which machines the layouts in this folder hold for. Nothing here loads a native library.
+ * Owns which machines the layouts in this folder hold for, and whether libc can be called there at all.
  *
  *   process -> platformFault -> undefined, or why the native engine cannot run
  */
@@ -19,4 +19,13 @@ export function platformFault(
     return `knows the structures of ${ARCHITECTURES.join(' and ')}, this is ${architecture}`;
   }
   return undefined;
+}
+
+/** koffi is an optional dependency: `--omit=optional`, or a platform it has no binary for, leaves it out. */
+export async function requireKoffi(): Promise<void> {
+  try {
+    await import('koffi');
+  } catch (cause) {
+    throw new Error('the native engine needs the optional package koffi, which cannot be loaded', { cause });
+  }
 }

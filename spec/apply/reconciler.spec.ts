@@ -13,7 +13,8 @@ const NODE_PORT = 'work/saythx-redis:redis/TCP@0.0.0.0:31269';
 const INTERNAL = 'work/saythx-redis:redis/TCP@internal/192.168.77.1';
 const FRONTEND = '10.96.0.10:6379/TCP';
 
-function setUp(formerPorts: ReadonlyMap<string, number> = new Map()) {
+function setUp(former: Readonly<Record<string, number>> = {}, minSyncPeriodMs = 0) {
+  const formerPorts = new Map(Object.entries(former).map(([key, port]) => [key, { port, insidePort: undefined }]));
   const journal = new Journal();
   const engine = new FakeEngine(journal);
   const redirector = new FakeRedirector(journal);
@@ -35,7 +36,7 @@ function setUp(formerPorts: ReadonlyMap<string, number> = new Map()) {
     listeners,
     redirector,
     view: () => view,
-    minSyncPeriodMs: 0,
+    minSyncPeriodMs,
     formerPorts,
     onApplied: (service) => applied.push(service),
     clock,
@@ -241,7 +242,7 @@ describe('Reconciler', () => {
   });
 
   it('uses the redirect ports again that the rules of an earlier process lead to (Y7)', async () => {
-    const later = setUp(new Map([[FRONTEND, 20_000]]));
+    const later = setUp({ [FRONTEND]: 20_000 });
     try {
       later.store.setService(
         redisService({ name: 'a-new-one', clusterIPs: ['10.96.0.9'], ports: [servicePort({ nodePort: undefined })] }),
@@ -259,7 +260,7 @@ describe('Reconciler', () => {
   });
 
   it('takes another port where the former one is in use by now (Y7)', async () => {
-    const later = setUp(new Map([[FRONTEND, 20_003]]));
+    const later = setUp({ [FRONTEND]: 20_003 });
     try {
       later.engine.busyPorts.add(20_003);
       later.store.setService(redisService());
@@ -267,6 +268,20 @@ describe('Reconciler', () => {
       later.store.markSynced();
       await later.settled();
       expect(later.redirector.rules.get(FRONTEND)).to.equal('20000');
+    } finally {
+      await later.reconciler.stop();
+    }
+  });
+
+  it('takes another port where the former one is in use by now and the lowest of all (Y7)', async () => {
+    const later = setUp({ [FRONTEND]: 20_000 });
+    try {
+      later.engine.busyPorts.add(20_000);
+      later.store.setService(redisService());
+      later.store.setSlice(redisSlice(['10.244.1.11']));
+      later.store.markSynced();
+      await later.settled();
+      expect(later.redirector.rules.get(FRONTEND)).to.equal('20001');
     } finally {
       await later.reconciler.stop();
     }
@@ -393,6 +408,25 @@ describe('Reconciler', () => {
     expect(journal.take()).to.deep.equal([]);
   });
 
+  it('waits for another slice without putting off the sync that follows (S5, Y2)', async () => {
+    const slow = setUp({}, 2_000);
+    try {
+      slow.store.setService(redisService());
+      slow.store.setSlice(redisSlice(['10.244.1.11', '10.244.1.12']));
+      slow.store.setSlice(redisSlice(['10.244.1.13'], { key: 'work/saythx-redis-2' }));
+      slow.store.markSynced();
+      await slow.settled();
+      slow.journal.take();
+      // So long after the last sync, a change is applied at once.
+      slow.now.offsetMs += 10_000;
+      slow.store.setSlice(redisSlice(['10.244.1.11']));
+      const lost = `update ${NODE_PORT} [10.244.1.11 10.244.1.13]`;
+      await until('the endpoint to go', () => slow.journal.lines.includes(lost), 1_000);
+    } finally {
+      await slow.reconciler.stop();
+    }
+  });
+
   it('takes an endpoint away that left one of several slices for good (S5)', async () => {
     const { store, journal, settled } = world;
     store.setService(redisService());
@@ -404,6 +438,16 @@ describe('Reconciler', () => {
     store.setSlice(redisSlice(['10.244.1.11']));
     await settled();
     expect(journal.take()).to.include(`update ${NODE_PORT} [10.244.1.11 10.244.1.13]`);
+  });
+
+  it('counts changes as pending until a sync succeeds (H4, Y3)', async () => {
+    const { store, redirector, reconciler, settled } = await serving();
+    redirector.failures = 1;
+    store.deleteService('work/saythx-redis');
+    await until('the failure', () => redirector.failures === 0);
+    expect(reconciler.status.serviceChangesPending).to.equal(1);
+    await settled();
+    expect(reconciler.status.serviceChangesPending).to.equal(0);
   });
 
   it('counts changes, and forgets the pending ones when they are applied (H4)', async () => {

@@ -23,6 +23,7 @@ describe('SyncRunner', () => {
       run: async () => {
         runs.push(nowMs);
         if (failing-- > 0) throw new Error('out of order');
+        return true;
       },
       onFailure: (_error, retryInMs) => retries.push(retryInMs),
     });

@@ -76,7 +76,7 @@ describe('the daemon at an API server', function () {
     const events = said().toSorted();
     expect(events).to.have.length(4);
     expect(events[0]).to.match(/^CannotListen web cannot listen on 0\.0\.0\.0:\d+\/TCP: EADDRINUSE \(node node-a\)$/);
-    expect(events[1]).to.match(/^NotServed late .* is not served: the older Service work\/web has it$/);
+    expect(events[1]).to.match(/^NotServed late .* is not served: Service work\/web had it first$/);
     expect(events[2]).to.equal('NotServed sctp port 1/SCTP is not supported and is not served');
     expect(events[3]).to.equal('Starting node-a ');
   });

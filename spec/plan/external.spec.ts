@@ -148,6 +148,6 @@ describe('the health check of a load balancer (H1)', () => {
     const other = (key: string) => (key === 'nodePort:32100/TCP' ? 'work/older' : 'work/saythx-redis');
     const { made } = plan(service, [here], { holderOf: other });
     expect(made.healthCheck).to.equal(undefined);
-    expect(made.notes).to.deep.equal(['nodePort:32100/TCP is not served: the older Service work/older has it']);
+    expect(made.notes).to.deep.equal(['nodePort:32100/TCP is not served: Service work/older had it first']);
   });
 });

@@ -172,7 +172,7 @@ describe('planService', () => {
     const other = view({ holderOf: (key) => (key === 'nodePort:31269/TCP' ? 'work/older' : 'work/saythx-redis') });
     const plan = planService(redisService(), [redisSlice(['10.244.1.11'])], other);
     expect(plan.listeners.map(({ at }) => at.kind)).to.deep.equal(['redirect']);
-    expect(plan.notes).to.deep.equal(['nodePort:31269/TCP is not served: the older Service work/older has it']);
+    expect(plan.notes).to.deep.equal(['nodePort:31269/TCP is not served: Service work/older had it first']);
   });
 });
 

@@ -3,7 +3,7 @@
  *
  *   createNativeEngine -> platform -> koffi -> self-test -> NativeEngine
  */
-import { platformFault } from '../../sys/platform.js';
+import { platformFault, requireKoffi } from '../../sys/platform.js';
 import type { EngineEvents, EngineOptions } from '../engine.js';
 import type { EngineParts, ThreadEngine } from '../thread/thread-engine.js';
 
@@ -15,19 +15,10 @@ export async function createNativeEngine(
 ): Promise<ThreadEngine> {
   const fault = platformFault();
   if (fault !== undefined) throw new Error(`the native engine ${fault}`);
-  await loadKoffi();
+  await requireKoffi();
   // These files call libc when they are loaded.
   const { selfTest } = await import('./self-test.js');
   selfTest();
   const { NativeEngine } = await import('./native-engine.js');
   return new NativeEngine(options, events, parts.budget);
-}
-
-/** koffi is an optional dependency: `--omit=optional`, or a platform it has no binary for, leaves it out. */
-async function loadKoffi(): Promise<void> {
-  try {
-    await import('koffi');
-  } catch (cause) {
-    throw new Error('the native engine needs the optional package koffi, which cannot be loaded', { cause });
-  }
 }
