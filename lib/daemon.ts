@@ -55,6 +55,7 @@ export class Daemon {
   #source: Source | undefined;
   #events: EventRecorder | undefined;
   #accessLog: AccessLog | undefined;
+  #stopping = false;
   #health: Health | undefined;
   #servers: StatusServers | undefined;
 
@@ -82,6 +83,7 @@ export class Daemon {
 
   /** Stops accepting, lets connections end for the drain time (rule Y6), and leaves the rules in place (rule R6). */
   async stop(): Promise<void> {
+    this.#stopping = true;
     for (let part = this.#started.pop(); part !== undefined; part = this.#started.pop()) {
       this.#log.debug('stopping a part', { part: part.name });
       await part.stop();
@@ -232,7 +234,8 @@ export class Daemon {
 
   async #startStatus({ reconciler, listeners }: ReconcilerAndListeners, engine: Engine): Promise<void> {
     const { status } = reconciler;
-    const nodeEligible = () => this.#store.node(this.#options.nodeName)?.eligible ?? true;
+    // A load balancer is to send nobody here any more, as if the Node were going.
+    const nodeEligible = () => !this.#stopping && (this.#store.node(this.#options.nodeName)?.eligible ?? true);
     const health = new Health({ sync: status, nodeEligible }, this.#options.syncPeriodMs);
     this.#health = health;
     const sources = {
@@ -251,7 +254,8 @@ export class Daemon {
     };
     const servers = new StatusServers(sources, health, this.#log);
     this.#servers = servers;
-    this.#running('status servers', () => servers.stop());
+    // The last to stop: draining is to be watched, and the kubelet not to lose patience.
+    this.#started.unshift({ name: 'status servers', stop: () => servers.stop() });
     await servers.start();
   }
 }
