@@ -247,7 +247,8 @@ export class Daemon {
         const planned = listeners.plannedOf(key);
         if (planned === undefined) return undefined;
         const { at, backends } = planned;
-        return { host: at.host, frontends: reconciler.frontendsOf(planned), backends };
+        const [frontends, rejected] = [reconciler.frontendsOf(planned), reconciler.rejectedOf(planned)];
+        return { host: at.host, frontends, rejected, backends };
       },
       nodeEligible,
       recordsDropped: () => this.#accessLog?.dropped ?? 0,

@@ -113,11 +113,21 @@ export class Reconciler {
 
   /** What clients dial to reach a listener: its redirected frontends; a node port has none. */
   frontendsOf(listener: PlannedListener): readonly FrontendKey[] {
-    const redirects = this.#applied.get(serviceKeyOf(listener.servicePort))?.plan.redirects ?? [];
     const leads = (to: Destination | undefined) => to?.kind === 'listener' && to.key === listener.key;
-    return redirects
-      .filter(({ to, inside }) => leads(to) || leads(inside))
-      .map(({ frontend }) => frontendKey(frontend));
+    return this.#frontendsWhere(listener, ({ to, inside }) => leads(to) || leads(inside));
+  }
+
+  /** Frontends that would lead to a listener if it had backends: their clients are refused or dropped. */
+  rejectedOf({ key, servicePort }: PlannedListener): readonly FrontendKey[] {
+    return this.#frontendsWhere({ servicePort }, ({ listener, to }) => listener === key && to.kind !== 'listener');
+  }
+
+  #frontendsWhere(
+    { servicePort }: Pick<PlannedListener, 'servicePort'>,
+    wanted: (redirect: PlannedRedirect) => boolean,
+  ): readonly FrontendKey[] {
+    const redirects = this.#applied.get(serviceKeyOf(servicePort))?.plan.redirects ?? [];
+    return redirects.filter(wanted).map(({ frontend }) => frontendKey(frontend));
   }
 
   /** Follows the store; nothing is applied before it is synced (rule Y1). */

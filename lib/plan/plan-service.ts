@@ -43,6 +43,7 @@ interface Port {
 
 /** Who serves an external frontend, by where the client is. */
 interface External {
+  readonly listener: string;
   readonly to: Destination;
   readonly inside: Destination | undefined;
 }
@@ -107,7 +108,8 @@ class Draft {
     const { internalTrafficPolicy } = this.#service;
     const listener = this.#redirectListener(port, host, 'internal', internalTrafficPolicy);
     const to = this.#isElsewhere(port, internalTrafficPolicy, 'internal') ? DROP : leadsTo(listener);
-    for (const frontend of frontends) this.redirects.push({ frontend, owner: servicePortKey(port.name), to });
+    const owner = servicePortKey(port.name);
+    for (const frontend of frontends) this.redirects.push({ frontend, owner, listener: listener.key, to });
     return listener;
   }
 
@@ -119,22 +121,23 @@ class Draft {
     const frontends = this.#frontends(port, number, addresses);
     if (frontends.length === 0) return;
     const owner = servicePortKey(port.name);
-    const { to, inside } = this.#external(port, host, internal);
+    const { listener, to, inside } = this.#external(port, host, internal);
     for (const frontend of frontends) {
       const restricted = loadBalancerIPs.includes(frontend.address) && !externalIPs.includes(frontend.address);
       const allowed = restricted ? this.#sourceRanges(port.family, host) : undefined;
       const more = { ...(inside === undefined ? {} : { inside }), ...(allowed === undefined ? {} : { allowed }) };
-      this.redirects.push({ frontend, owner, to, ...more });
+      this.redirects.push({ frontend, owner, listener, to, ...more });
     }
   }
 
   #external(port: Port, host: Ip, internal: PlannedListener | undefined): External {
     const { externalTrafficPolicy: policy, internalTrafficPolicy } = this.#service;
     const external = this.#redirectListener(port, host, 'external', policy);
-    if (policy === 'Cluster') return { to: leadsTo(external), inside: undefined };
+    const listener = external.key;
+    if (policy === 'Cluster') return { listener, to: leadsTo(external), inside: undefined };
     const shared = internalTrafficPolicy === 'Cluster' ? internal : undefined;
     const inside = leadsTo(shared ?? this.#redirectListener(port, host, 'cluster', 'Cluster'));
-    return { to: this.#isElsewhere(port, policy, 'external') ? DROP : leadsTo(external), inside };
+    return { listener, to: this.#isElsewhere(port, policy, 'external') ? DROP : leadsTo(external), inside };
   }
 
   #planNodePort(port: Port, number: number, canDrop: boolean): void {
@@ -147,13 +150,13 @@ class Draft {
     for (const host of this.#view.nodePortHosts(family)) {
       const key = `${servicePortKey(name)}@${hostPort(host, number)}`;
       this.#listen(key, port, { kind: 'nodePort', host, port: number }, backends);
-      if (dropped) this.#dropOutside({ address: host, port: number, protocol }, servicePortKey(name));
+      if (dropped) this.#dropOutside({ address: host, port: number, protocol }, servicePortKey(name), key);
     }
   }
 
   /** What nobody listens on is refused; clients from outside are not to meet that (rule E6). They do not reach loopback. */
-  #dropOutside(frontend: Frontend, owner: ServicePortKey): void {
-    if (scopeOf(frontend.address) !== 'loopback') this.redirects.push({ frontend, owner, to: DROP });
+  #dropOutside(frontend: Frontend, owner: ServicePortKey, listener: string): void {
+    if (scopeOf(frontend.address) !== 'loopback') this.redirects.push({ frontend, owner, listener, to: DROP });
   }
 
   #frontends({ name, family }: Port, port: number, addresses: readonly Ip[]): readonly Frontend[] {

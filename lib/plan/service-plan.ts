@@ -42,6 +42,8 @@ export type Destination =
 export interface PlannedRedirect {
   readonly frontend: Frontend;
   readonly owner: ServicePortKey;
+  /** The key of the listener that serves it as soon as that has backends; `to` says whether it does. */
+  readonly listener: string;
   readonly to: Destination;
   /** For pods and the node itself, where it is another one (rule E7). */
   readonly inside?: Destination;

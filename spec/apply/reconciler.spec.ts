@@ -180,6 +180,24 @@ describe('Reconciler', () => {
     ]);
   });
 
+  it('tells which frontends lead to a listener, and which would', async () => {
+    const { store, reconciler, settled } = await serving();
+    const servicePort = { namespace: 'work', service: 'saythx-redis', port: 'redis', protocol: 'TCP' } as const;
+    const at = { kind: 'redirect', host: '192.168.77.1' } as const;
+    const listener = {
+      key: INTERNAL,
+      servicePort,
+      family: 'IPv4',
+      at,
+      affinityTimeoutMs: undefined,
+      backends: [],
+    } as const;
+    expect([reconciler.frontendsOf(listener), reconciler.rejectedOf(listener)]).to.deep.equal([[FRONTEND], []]);
+    store.setSlice(redisSlice([]));
+    await settled();
+    expect([reconciler.frontendsOf(listener), reconciler.rejectedOf(listener)]).to.deep.equal([[], [FRONTEND]]);
+  });
+
   it('passes a changed affinity on to the listeners', async () => {
     const { store, journal, settled } = await serving();
     store.setService(redisService({ affinityTimeoutMs: 60_000 }));

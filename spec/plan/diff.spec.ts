@@ -23,7 +23,12 @@ function listener(key: string, hosts: readonly string[], affinityTimeoutMs?: num
 
 function redirect(address: string, to: string | undefined): PlannedRedirect {
   const destination: Destination = to === undefined ? { kind: 'reject' } : { kind: 'listener', key: to };
-  return { frontend: { address, port: 80, protocol: 'TCP' }, owner: 'work/saythx-redis:redis/TCP', to: destination };
+  return {
+    frontend: { address, port: 80, protocol: 'TCP' },
+    owner: 'work/saythx-redis:redis/TCP',
+    listener: 'a',
+    to: destination,
+  };
 }
 
 function plan(listeners: readonly PlannedListener[], redirects: readonly PlannedRedirect[] = []): ServicePlan {

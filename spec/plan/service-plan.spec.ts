@@ -41,6 +41,7 @@ describe('planService', () => {
       {
         frontend: { address: '10.96.0.10', port: 6379, protocol: 'TCP' },
         owner: 'work/saythx-redis:redis/TCP',
+        listener: 'work/saythx-redis:redis/TCP@internal/192.168.77.1',
         to: { kind: 'listener', key: 'work/saythx-redis:redis/TCP@internal/192.168.77.1' },
       },
     ]);
