@@ -8,25 +8,13 @@
 import type { Log } from '../config/log.js';
 import type { Clock } from '../model/clock.js';
 import { type FrontendKey, frontendKey } from '../model/frontend.js';
-import type { ObjectKey, Service } from '../model/objects.js';
-import { serviceKeyOf } from '../model/service-port.js';
-import { Claims } from '../plan/claims.js';
-import { type Changes, diffPlans, missingBackends } from '../plan/diff.js';
-import { planService } from '../plan/plan-service.js';
-import {
-  type Destination,
-  emptyPlan,
-  isOurs,
-  type PlannedListener,
-  type PlannedRedirect,
-  resourcesOf,
-  type ServicePlan,
-  type View,
-} from '../plan/service-plan.js';
+import type { ObjectKey } from '../model/objects.js';
+import type { Destination, PlannedListener, PlannedRedirect, ServicePlan, View } from '../plan/service-plan.js';
 import type { Redirect, RedirectAction, Redirector } from '../redirect/redirector.js';
 import type { ChangeKind, ObjectStore } from '../source/store.js';
 import { type Dirty, DirtyServices } from './dirty-services.js';
 import type { ListenerSet } from './listener-set.js';
+import { Planner, type Step } from './planner.js';
 import { SyncReport } from './sync-report.js';
 import { SyncRunner } from './sync-runner.js';
 import type { SyncStatus } from './sync-status.js';
@@ -35,7 +23,7 @@ export interface ReconcilerOptions {
   readonly store: ObjectStore;
   readonly listeners: ListenerSet;
   readonly redirector: Redirector;
-  /** Read anew in every sync; `holderOf` is the reconciler's own. */
+  /** Read anew in every sync; `holderOf` is the planner's own. */
   readonly view: () => Omit<View, 'holderOf'>;
   readonly minSyncPeriodMs: number;
   /** Redirect ports that rules of an earlier process lead to, by frontend (rule Y7). */
@@ -48,45 +36,17 @@ export interface ReconcilerOptions {
   readonly log: Log;
 }
 
-/** A Service with several slices that loses endpoints waits this long for the slice that may have taken them (rule S5). */
-const SHRINK_SETTLE_MS = 100;
-
 /** Where a frontend led: all clients, and those inside where it was elsewhere (rule E7). */
 export interface FormerPorts {
   readonly port: number | undefined;
   readonly insidePort: number | undefined;
 }
 
-interface Applied {
-  readonly plan: ServicePlan;
-  readonly slices: number;
-  /** Of its youngest slice, in milliseconds since the epoch; 0: none says. */
-  readonly triggeredAtMs: number;
-}
-
-/** One Service in a sync: what it has, and what it is to have. */
-interface Step {
-  readonly service: ObjectKey;
-  readonly before: ServicePlan;
-  readonly after: ServicePlan;
-  readonly slices: number;
-  readonly triggeredAtMs: number;
-  /** When what is new in it happened in the cluster; undefined: nobody says. */
-  readonly newSinceMs: number | undefined;
-  readonly changes: Changes;
-  /** Of its oldest change; undefined where another Service's change brought it here. */
-  readonly sinceMs: number | undefined;
-}
-
-const NOTHING: Applied = { plan: emptyPlan, slices: 0, triggeredAtMs: 0 };
-
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #runner: SyncRunner;
   readonly #dirty = new DirtyServices();
-  readonly #claims = new Claims();
-  readonly #applied = new Map<ObjectKey, Applied>();
-  readonly #madeAtMs = Date.now();
+  readonly #planner: Planner;
   /** Listeners that lose their backends, or go, as soon as no redirect leads to them any more. */
   readonly #toEmpty = new Map<string, PlannedListener>();
   readonly #toClose = new Set<string>();
@@ -96,6 +56,7 @@ export class Reconciler {
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#planner = new Planner(options);
     this.#report = new SyncReport(this.#dirty, options.listeners);
     this.#runner = new SyncRunner({
       minPeriodMs: options.minSyncPeriodMs,
@@ -111,23 +72,14 @@ export class Reconciler {
     return this.#report;
   }
 
-  /** What clients dial to reach a listener: its redirected frontends; a node port has none. */
+  /** What clients dial to reach a listener; a node port has none. */
   frontendsOf(listener: PlannedListener): readonly FrontendKey[] {
-    const leads = (to: Destination | undefined) => to?.kind === 'listener' && to.key === listener.key;
-    return this.#frontendsWhere(listener, ({ to, inside }) => leads(to) || leads(inside));
+    return this.#planner.frontendsOf(listener);
   }
 
-  /** Frontends that would lead to a listener if it had backends: their clients are refused or dropped. */
-  rejectedOf({ key, servicePort }: PlannedListener): readonly FrontendKey[] {
-    return this.#frontendsWhere({ servicePort }, ({ listener, to }) => listener === key && to.kind !== 'listener');
-  }
-
-  #frontendsWhere(
-    { servicePort }: Pick<PlannedListener, 'servicePort'>,
-    wanted: (redirect: PlannedRedirect) => boolean,
-  ): readonly FrontendKey[] {
-    const redirects = this.#applied.get(serviceKeyOf(servicePort))?.plan.redirects ?? [];
-    return redirects.filter(wanted).map(({ frontend }) => frontendKey(frontend));
+  /** Frontends that would lead to a listener if it had backends. */
+  rejectedOf(listener: PlannedListener): readonly FrontendKey[] {
+    return this.#planner.rejectedOf(listener);
   }
 
   /** Follows the store; nothing is applied before it is synced (rule Y1). */
@@ -168,7 +120,7 @@ export class Reconciler {
     const startedMs = this.#options.clock.nowMs();
     let steps: readonly Step[] = [];
     try {
-      steps = this.#planAll(this.#dirty.take());
+      steps = this.#plan(this.#dirty.take());
       for (const service of await this.#options.listeners.retry()) this.#revived.add(service);
       await this.#grow(steps);
       await this.#redirect(steps);
@@ -183,59 +135,13 @@ export class Reconciler {
     return steps.length > 0;
   }
 
-  /** Claims come first: a Service that gains or loses a resource to another one is planned in the same sync. */
-  #planAll(taken: readonly Dirty[]): readonly Step[] {
-    const services = new Set(taken.map(({ service }) => service));
-    const rivals = taken.flatMap(({ service }) => [...this.#claim(service)]);
-    for (const rival of rivals) services.add(rival);
-    const since = new Map(taken.map((dirty) => [dirty.service, dirty.sinceMs]));
-    const view: View = { ...this.#options.view(), holderOf: (resource) => this.#claims.holderOf(resource) };
-    return [...services].flatMap((service) => {
-      const step = this.#plan(service, view, since.get(service));
-      return this.#settles(step) ? [] : [step];
-    });
-  }
-
-  #claim(key: ObjectKey): ReadonlySet<ObjectKey> {
-    const service = this.#ours(key);
-    return this.#claims.set(key, service?.createdAt ?? '', service === undefined ? [] : resourcesOf(service));
-  }
-
-  #ours(key: ObjectKey): Service | undefined {
-    const service = this.#options.store.service(key);
-    return service !== undefined && isOurs(service, this.#options.view().serviceProxyName) ? service : undefined;
-  }
-
-  #plan(key: ObjectKey, view: View, sinceMs: number | undefined): Step {
-    const { plan: before, triggeredAtMs: known } = this.#applied.get(key) ?? NOTHING;
-    const service = this.#ours(key);
-    const slices = this.#options.store.slicesOf(key);
-    const triggeredAtMs = slices.reduce((latest, one) => Math.max(latest, one.triggeredAtMs ?? 0), 0);
-    // What happened before we were there is no latency of ours.
-    const newSinceMs = triggeredAtMs > Math.max(known, this.#madeAtMs) ? triggeredAtMs : undefined;
-    const after = service === undefined ? emptyPlan : planService(service, slices, view);
-    for (const note of after.notes) {
-      if (before.notes.includes(note)) continue;
-      this.#options.log.warn('part of a Service is not served', { key: `${key} ${note}`, service: key, note });
-      this.#options.onNote?.(key, note);
+  #plan(dirty: readonly Dirty[]): readonly Step[] {
+    const { steps, waiting } = this.#planner.plan(dirty);
+    for (const { service, sinceMs, waitMs } of waiting) {
+      this.#dirty.mark(service, sinceMs);
+      this.#runner.request(waitMs);
     }
-    const changes = diffPlans(before, after);
-    return { service: key, before, after, slices: slices.length, triggeredAtMs, newSinceMs, changes, sinceMs };
-  }
-
-  /** True where the step waits for the slice that may have taken over the endpoints that another one lost (rule S5). */
-  #settles(step: Step): boolean {
-    const { sinceMs } = step;
-    const { slices } = this.#applied.get(step.service) ?? NOTHING;
-    const waitedMs = sinceMs === undefined ? SHRINK_SETTLE_MS : Date.now() - sinceMs;
-    if (Math.max(slices, step.slices) < 2 || waitedMs >= SHRINK_SETTLE_MS) return false;
-    const loses = step.changes.update.some(
-      (one) => missingBackends(one.before.backends, one.after.backends).length > 0,
-    );
-    if (!loses || step.changes.close.length > 0) return false;
-    this.#dirty.mark(step.service, sinceMs ?? Date.now());
-    this.#runner.request(SHRINK_SETTLE_MS - waitedMs);
-    return true;
+    return steps;
   }
 
   async #grow(steps: readonly Step[]): Promise<void> {
@@ -255,7 +161,10 @@ export class Reconciler {
       if (listener.backends.length === 0) this.#toEmpty.set(listener.key, listener);
       else this.#toEmpty.delete(listener.key);
     }
-    for (const step of steps) this.#remember(step);
+    for (const step of steps) {
+      this.#planner.remember(step);
+      this.#report.planChanged(step.before, step.after);
+    }
   }
 
   #reserve({ after, changes }: Step): void {
@@ -272,15 +181,9 @@ export class Reconciler {
     }
   }
 
-  #remember({ service, before, after, slices, triggeredAtMs }: Step): void {
-    this.#report.planChanged(before, after);
-    if (after === emptyPlan) this.#applied.delete(service);
-    else this.#applied.set(service, { plan: after, slices, triggeredAtMs });
-  }
-
   /** A frontend that moves from one Service to another in one sync is set, not removed. */
   async #redirect(steps: readonly Step[]): Promise<void> {
-    const again = [...this.#revived].flatMap((service) => this.#applied.get(service)?.plan.redirects ?? []);
+    const again = [...this.#revived].flatMap((service) => this.#planner.redirectsOf(service));
     const set = new Map(
       [...again, ...steps.flatMap(({ changes }) => changes.redirect)].map((one) => [frontendKey(one.frontend), one]),
     );
