@@ -41,6 +41,10 @@ export const NODELAY = 2048;
 export const MATURE = 4096;
 /** Reset or failed; what was read from it before still waits to be delivered. */
 export const FAILED = 8192;
+/** Its acknowledgements are held back for bytes to ride on. */
+export const HELD = 16384;
+/** In the queue for their release. */
+export const RELEASING = 32768;
 
 /** States of a connection. */
 export const FREE = 0;

@@ -24,9 +24,10 @@ import { close, connect, errno, socket } from '../../sys/libc.js';
 import { peerHostPort } from '../../sys/socket.js';
 import type { EngineEvents } from '../engine.js';
 import { type AcceptGate, isExhaustion, isLocalFault } from './accept-gate.js';
-import { type Connections, DIALING, WAITING } from './connections.js';
+import { type Connections, DIALING, HELD, WAITING } from './connections.js';
 import { destinationOf } from './destination.js';
 import { type Loop, TCP_SOCKET } from './loop.js';
+import { holdAcks } from './tcp-options.js';
 import type { TimerWheel } from './wheel.js';
 
 /** All that a relayed socket is ever watched for; edge-triggered, so it is told once. */
@@ -64,6 +65,7 @@ export class Dialer {
       const attempt = (connections.attempts[c] ?? 0) + 1;
       connections.attempts[c] = attempt;
       if (attempt > 1) listener.dialRetries += 1;
+      if (fd >= 0) holdAcks(fd);
       const result = fd < 0 ? -1 : connect(fd, destination.address, destination.length);
       const error = result < 0 ? errno() : 0;
       if (fd >= 0 && (error === 0 || error === EINPROGRESS) && this.#watch(c, fd)) return;
@@ -98,7 +100,7 @@ export class Dialer {
     const b = 2 * c + 1;
     if (this.loop.watch(fd, SOCKET_EVENTS, TCP_SOCKET, b, connections.generation[b] ?? 0) < 0) return false;
     connections.fd[b] = fd;
-    connections.flags[b] = 0;
+    connections.flags[b] = HELD;
     connections.state[c] = DIALING;
     const until = this.loop.nowMs + this.options.dialTimeoutMs;
     connections.dialUntil[c] = until;

@@ -13,7 +13,7 @@ import { Slots } from './slots.js';
  * pipe(7): 16 pages by default, which a 64 KiB segment burst with one fragment a slot fills early. A user without
  * CAP_SYS_RESOURCE gets no more than pipe-user-pages-soft in all, and then pipes of two pages: those still work.
  */
-const PIPE_BYTES = 256 * 1024;
+const PIPE_BYTES = 1024 * 1024;
 /** Empty pipes kept for the next flow; more are closed. */
 const MAX_IDLE = 64;
 
@@ -82,4 +82,4 @@ export class Pipes {
 }
 
 /** What one splice into a pipe of this pool may ask for. The pipe's own capacity bounds what it gets. */
-export const SPLICE_BYTES = 1024 * 1024;
+export const SPLICE_BYTES = 4 * 1024 * 1024;

@@ -20,6 +20,22 @@ export function openTcpListener({ host }: ListenerSpec, port: number): number {
   );
 }
 
+/**
+ * Before connect(2): the handshake's last ACK waits for the first bytes to the backend, and the ACK of an answer that ends with FIN
+ * for our own FIN. Each saves a packet through both hosts' stacks, a tenth of what a short connection costs (tcp(7), TCP_QUICKACK).
+ */
+export function holdAcks(fd: number): void {
+  setInt(fd, k.IPPROTO_TCP, k.TCP_QUICKACK, 0);
+}
+
+/**
+ * Sends the ACK that waits, and holds back no more: a backend that speaks first must not wait for it, nor one whose Nagle holds
+ * the second part of an answer until the first is acknowledged.
+ */
+export function releaseAcks(fd: number): void {
+  setInt(fd, k.IPPROTO_TCP, k.TCP_QUICKACK, 1);
+}
+
 /** For a backend's socket that turns out to last. Nagle is turned off by the pump, at the second send. */
 export function setBackendOptions(fd: number): void {
   setLasting(fd);

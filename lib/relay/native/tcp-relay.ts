@@ -21,6 +21,7 @@ import { type Loop, type Part, TCP_SOCKET } from './loop.js';
 import { Pipes } from './pipes.js';
 import * as p from './pump.js';
 import { TcpAcceptor } from './tcp-acceptor.js';
+import { releaseAcks } from './tcp-options.js';
 import { TimerWheel } from './wheel.js';
 
 const INITIAL_SLOTS = 64;
@@ -39,6 +40,9 @@ export class TcpRelay implements Part {
   /** Sockets whose turn ended for fairness, not for want of bytes. */
   #again: number[] = [];
   #next: number[] = [];
+  /** Backends with their ACK held back that have answered in this turn, and in the one before. */
+  #answered: number[] = [];
+  #toRelease: number[] = [];
 
   constructor(
     private readonly loop: Loop,
@@ -101,11 +105,12 @@ export class TcpRelay implements Part {
   }
 
   waitMs(nowMs: number): number {
-    return this.#again.length > 0 ? 0 : this.#wheel.waitMs(nowMs);
+    return this.#again.length + this.#toRelease.length > 0 ? 0 : this.#wheel.waitMs(nowMs);
   }
 
   afterBatch(nowMs: number): void {
     if (this.#again.length > 0) this.#anotherTurn();
+    if (this.#toRelease.length + this.#answered.length > 0) this.#releaseAnswered();
     this.#wheel.advance(nowMs, this.#deadlines.passed);
   }
 
@@ -161,7 +166,7 @@ export class TcpRelay implements Part {
     if ((events & (k.EPOLLERR | k.EPOLLHUP)) !== 0) {
       this.#dialer.failed(slot, takeError(fd[s] ?? -1) || k.ECONNREFUSED);
     } else if ((events & k.EPOLLOUT) !== 0) {
-      flags[s] = flagsOf(events);
+      flags[s] = (flags[s] ?? 0) | flagsOf(events);
       this.#connected(slot);
     }
   }
@@ -177,6 +182,7 @@ export class TcpRelay implements Part {
     this.#deadlines.whenConnected(slot);
     const generation = connections.generation[s];
     if (((connections.flags[s] ?? 0) & c.IN) !== 0) this.#drive(slot, s);
+    else this.#releaseAcks(s + 1);
     if (connections.generation[s] === generation && ((connections.flags[s + 1] ?? 0) & c.IN) !== 0)
       this.#drive(slot, s + 1);
   }
@@ -204,7 +210,32 @@ export class TcpRelay implements Part {
       connections.flags[s] = flags | c.QUEUED;
       this.#again.push(s);
     }
-    if ((flags & c.EOF) !== 0 && connections.pending[s] === 0) this.#passFin(slot, s);
+    if ((flags & c.EOF) !== 0) {
+      if (connections.pending[s] === 0) this.#passFin(slot, s);
+    } else if ((flags & (c.HELD | c.RELEASING)) === c.HELD) {
+      connections.flags[s] = flags | c.RELEASING;
+      this.#answered.push(s);
+    }
+  }
+
+  /** The backend may be waiting for an ACK: no bytes of ours are on the way that would carry it. */
+  #releaseAcks(b: number): void {
+    const { flags, fd } = this.connections;
+    flags[b] = (flags[b] ?? 0) & ~(c.HELD | c.RELEASING);
+    releaseAcks(fd[b] ?? -1);
+  }
+
+  /** Backends that answered in the turn before this one, and have not sent FIN since: then the ACK goes with ours. */
+  #releaseAnswered(): void {
+    for (const b of this.#toRelease) {
+      const flags = this.connections.flags[b] ?? 0;
+      // An entry may be of a connection that has ended; its flags are gone with it.
+      if ((flags & c.RELEASING) !== 0 && (flags & (c.RDHUP | c.EOF)) === 0) this.#releaseAcks(b);
+    }
+    const spare = this.#toRelease;
+    spare.length = 0;
+    this.#toRelease = this.#answered;
+    this.#answered = spare;
   }
 
   /** Everything that will ever come from `s` is delivered. */
