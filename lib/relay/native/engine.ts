@@ -20,5 +20,8 @@ export async function createNativeEngine(
   const { selfTest } = await import('./self-test.js');
   selfTest();
   const { NativeEngine } = await import('./native-engine.js');
-  return new NativeEngine(options, events, parts.budget);
+  const engine = new NativeEngine(options, events, parts.budget);
+  // Node knows nothing of our descriptors: those of a thread that dies would stay open, and hold their ports for ever.
+  process.once('exit', () => engine.abandon());
+  return engine;
 }

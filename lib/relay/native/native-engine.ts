@@ -138,6 +138,13 @@ export class NativeEngine implements ThreadEngine {
     this.#loop.stop();
   }
 
+  /** Closes every descriptor at once, without a word to anybody: the thread ends. */
+  abandon(): void {
+    for (const listener of this.#listeners.values()) this.#rest(listener);
+    this.#tcp.abandon();
+    this.#loop.stop();
+  }
+
   /** Listens where there are backends, rests where there are none. Throws `ListenError`. */
   #settle(listener: Listener): void {
     if (listener.balancer.size === 0) {

@@ -79,6 +79,14 @@ export class TcpRelay implements Part {
     }
   }
 
+  /** The thread ends: resets every connection. */
+  abandon(): void {
+    for (let slot = 0; slot < this.connections.state.length; slot++) {
+      if (this.connections.state[slot] !== c.FREE) this.#end(slot, o.DRAINED_OUT, true, true);
+    }
+    this.pipes.trim();
+  }
+
   /** Out of descriptors: closes the pipes that nothing is in. */
   paused(): void {
     this.pipes.trim();
