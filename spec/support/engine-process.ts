@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { EngineChoice } from '../../lib/config/options.js';
 import {
@@ -38,23 +39,34 @@ export interface EngineProcessOptions {
   readonly options?: Partial<EngineOptions>;
   /** RLIMIT_NOFILE, soft and hard. */
   readonly maxDescriptors?: number;
-  /** For Node itself. */
-  readonly nodeFlags?: readonly string[];
+  /** A program that runs the rest of its arguments: `unshare`. */
+  readonly wrapper?: readonly string[];
+  /** Where `spec` and `lib` lie compiled; those that run now where there is none. */
+  readonly root?: string;
 }
 
 /** USER_HZ: 100 on every Linux architecture that Node runs on. */
 const MS_A_TICK = 10;
-const PROGRAM = fileURLToPath(new URL('./programs/engine-host.js', import.meta.url));
+const PROGRAM = 'spec/support/programs/engine-host.js';
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 export class EngineProcess implements Engine {
   readonly logs: Extract<HostMessage, { kind: 'log' }>[] = [];
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  readonly #ready: Promise<void>;
+  #isReady: () => void = () => undefined;
+  #cannotStart: (error: Error) => void = () => undefined;
   #lastId = 0;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
     child.on('message', (message: HostMessage) => this.#receive(message));
+    this.#ready = new Promise((resolve, reject) => {
+      this.#isReady = resolve;
+      this.#cannotStart = reject;
+      child.on('exit', () => reject(new Error('the engine did not start')));
+    });
     child.on('exit', (code) => {
       for (const { reject } of this.#waiting.values()) reject(new Error(`the engine's process ended with ${code}`));
     });
@@ -64,16 +76,17 @@ export class EngineProcess implements Engine {
     engine,
     options,
     maxDescriptors,
-    nodeFlags = [],
+    wrapper = [],
+    root = ROOT,
   }: EngineProcessOptions): Promise<EngineProcess> {
     const start: HostStart = { engine, threads: 1, options: { ...defaultEngineOptions, ...options } };
-    const node = [process.execPath, ...nodeFlags, PROGRAM, JSON.stringify(start)];
+    const node = [process.execPath, join(root, PROGRAM), JSON.stringify(start)];
     const limit = maxDescriptors === undefined ? [] : ['prlimit', `--nofile=${maxDescriptors}:${maxDescriptors}`];
-    const [command = '', ...args] = [...limit, ...node];
+    const [command = '', ...args] = [...wrapper, ...limit, ...node];
     const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    const ready = once(child, 'message');
-    await Promise.race([ready, once(child, 'exit').then(() => Promise.reject(new Error('the engine did not start')))]);
-    return new EngineProcess(child);
+    const started = new EngineProcess(child);
+    await started.#ready;
+    return started;
   }
 
   open(listener: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
@@ -131,6 +144,8 @@ export class EngineProcess implements Engine {
 
   #receive(message: HostMessage): void {
     if (message.kind === 'log') this.logs.push(message);
+    if (message.kind === 'ready') this.#isReady();
+    if (message.kind === 'failure' && message.id === 0) this.#cannotStart(new Error(message.message));
     if (message.kind !== 'result' && message.kind !== 'failure') return;
     const waiting = this.#waiting.get(message.id);
     this.#waiting.delete(message.id);

@@ -13,7 +13,10 @@ const relay = new RelayThreads({
     record: (record) => send({ kind: 'record', record }),
   },
 });
-await relay.start();
+await relay.start().catch((error: Error) => {
+  process.send?.({ kind: 'failure', id: 0, message: error.message } satisfies HostMessage, () => process.exit(1));
+  return new Promise(() => undefined);
+});
 
 process.on(
   'message',

@@ -1,0 +1,63 @@
+/** Which engine runs: `--engine auto` takes native where it can, and says why not where it cannot. */
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { EngineProcess, ROOT } from '../support/engine-process.js';
+import { nativeFault } from '../support/native.js';
+import { requires } from '../support/requires.js';
+
+async function whatRuns(options: Parameters<typeof EngineProcess.start>[0]) {
+  const engine = await EngineProcess.start(options);
+  try {
+    return { name: (await engine.stats()).engine, logs: engine.logs };
+  } finally {
+    await engine.stop(0);
+  }
+}
+
+describe('engine choice', () => {
+  before(function () {
+    nativeFault(this);
+  });
+
+  it('takes native where it works, without a word', async () => {
+    const { name, logs } = await whatRuns({ engine: 'auto' });
+    expect([name, logs]).to.deep.equal(['native', []]);
+  });
+
+  it('takes portable where the self-test fails, with one line that says why', async function () {
+    requires(this, 'root', 'unshare');
+    // A namespace whose loopback is down.
+    const { name, logs } = await whatRuns({ engine: 'auto', wrapper: ['unshare', '--net'] });
+    expect(name).to.equal('portable');
+    expect(logs).to.have.length(1);
+    expect(logs[0]?.level).to.equal('info');
+    expect(logs[0]?.fields['reason']).to.match(/cannot run here: connect: ENETUNREACH/);
+  });
+
+  describe('without koffi (npm ci --omit=optional)', () => {
+    let root: string;
+
+    before(async () => {
+      root = await mkdtemp(join(tmpdir(), 'kproxy-us-no-koffi-'));
+      await writeFile(join(root, 'package.json'), '{ "type": "module" }');
+      await cp(join(ROOT, 'lib'), join(root, 'lib'), { recursive: true });
+      await cp(join(ROOT, 'spec/support'), join(root, 'spec/support'), { recursive: true });
+    });
+
+    after(() => rm(root, { recursive: true }));
+
+    it('takes portable, with one line that names what is missing', async () => {
+      const { name, logs } = await whatRuns({ engine: 'auto', root });
+      expect(name).to.equal('portable');
+      expect(logs).to.have.length(1);
+      expect(logs[0]?.fields['reason']).to.match(/needs the optional package koffi/);
+    });
+
+    it('does not start where native is asked for', async () => {
+      const failure = await whatRuns({ engine: 'native', root }).catch((error: Error) => error.message);
+      expect(failure).to.match(/needs the optional package koffi/);
+    });
+  });
+});
