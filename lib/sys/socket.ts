@@ -4,7 +4,7 @@
  *   ip, port -> openTcpListener | openUdpSocket -> descriptor
  */
 import type { Ip } from '../config/address.js';
-import * as c from './constants.js';
+import * as linux from './constants.js';
 import { SystemError } from './errors.js';
 import {
   bindSocket,
@@ -27,7 +27,7 @@ const VALUE = 32;
 const LENGTH = 40;
 
 export function familyNumber(ip: Ip): number {
-  return ip.includes(':') ? c.AF_INET6 : c.AF_INET;
+  return ip.includes(':') ? linux.AF_INET6 : linux.AF_INET;
 }
 
 /** 0, or -1 with errno set. */
@@ -45,14 +45,14 @@ export function getInt(fd: number, level: number, name: number): number {
 
 /** The errno of a failed non-blocking connect (connect(2), EINPROGRESS), which this clears; 0 where there is none. */
 export function takeError(fd: number): number {
-  return getInt(fd, c.SOL_SOCKET, c.SO_ERROR);
+  return getInt(fd, linux.SOL_SOCKET, linux.SO_ERROR);
 }
 
 /** Closes with RST: socket(7) SO_LINGER with time 0 drops what is unsent. */
 export function closeReset(fd: number): void {
   scratch.words[VALUE >> 2] = 1;
   scratch.words[(VALUE >> 2) + 1] = 0;
-  setsockopt(fd, c.SOL_SOCKET, c.SO_LINGER, scratch.address + VALUE, 8);
+  setsockopt(fd, linux.SOL_SOCKET, linux.SO_LINGER, scratch.address + VALUE, 8);
   close(fd);
 }
 
@@ -81,13 +81,13 @@ export function peerHostPort(fd: number): string {
  */
 export function openBound(type: number, ip: Ip, port: number, prepare: (fd: number) => number): number {
   const family = familyNumber(ip);
-  const fd = must('socket', socket(family, type | c.SOCK_NONBLOCK | c.SOCK_CLOEXEC, 0));
+  const fd = must('socket', socket(family, type | linux.SOCK_NONBLOCK | linux.SOCK_CLOEXEC, 0));
   const fail = (syscall: string): never => {
     const number = errno();
     close(fd);
     throw new SystemError(syscall, number);
   };
-  if (family === c.AF_INET6 && setInt(fd, c.IPPROTO_IPV6, c.IPV6_V6ONLY, 1) < 0) fail('setsockopt');
+  if (family === linux.AF_INET6 && setInt(fd, linux.IPPROTO_IPV6, linux.IPV6_V6ONLY, 1) < 0) fail('setsockopt');
   if (prepare(fd) < 0) fail('setsockopt');
   const length = writeSockaddr(scratch, 0, ip, port);
   if (bindSocket(fd, scratch.address, length) < 0) fail('bind');
@@ -96,8 +96,8 @@ export function openBound(type: number, ip: Ip, port: number, prepare: (fd: numb
 
 /** As `openBound`, and listens. */
 export function openListening(ip: Ip, port: number, backlog: number, prepare: (fd: number) => number): number {
-  const fd = openBound(c.SOCK_STREAM, ip, port, (opened) =>
-    setInt(opened, c.SOL_SOCKET, c.SO_REUSEADDR, 1) < 0 ? -1 : prepare(opened),
+  const fd = openBound(linux.SOCK_STREAM, ip, port, (opened) =>
+    setInt(opened, linux.SOL_SOCKET, linux.SO_REUSEADDR, 1) < 0 ? -1 : prepare(opened),
   );
   if (listen(fd, backlog) < 0) {
     const number = errno();

@@ -10,41 +10,9 @@
  */
 import type { Target } from '../../balance/target.js';
 import type { Ip } from '../../config/address.js';
+import * as flag from './flags.js';
 import type { Listener } from './listener.js';
 import { grownFloat64, grownInt32, Slots } from './slots.js';
-
-/** Flags of a socket. */
-/** The kernel reported readable and nothing has shown that it is drained. */
-export const IN = 1;
-/** Writable as far as is known: the last write did not meet EAGAIN. */
-export const OUT = 2;
-/** FIN has arrived: everything the peer ever sent is in the receive queue. */
-export const RDHUP = 4;
-/** Everything was read, the FIN included. */
-export const EOF = 8;
-/** We have sent FIN. */
-export const FIN = 16;
-/** Urgent data was seen: a short read does not mean drained (tcp(7): a read stops at the mark). */
-export const URGENT = 32;
-/** Bytes from here go through a pipe. */
-export const BULK = 64;
-/** The last read was large. */
-export const LARGE = 128;
-/** `hold` is a pipe, not a spill chunk. */
-export const PIPED = 256;
-/** In the queue for another turn. */
-export const QUEUED = 512;
-/** Something was sent to it already: from the second send on Nagle must be off (rule T6). */
-export const SENT = 1024;
-export const NODELAY = 2048;
-/** The options of a lasting connection are set. */
-export const MATURE = 4096;
-/** Reset or failed; what was read from it before still waits to be delivered. */
-export const FAILED = 8192;
-/** Its acknowledgements are held back for bytes to ride on. */
-export const HELD = 16384;
-/** In the queue for their release. */
-export const RELEASING = 32768;
 
 /** States of a connection. */
 export const FREE = 0;
@@ -113,7 +81,7 @@ export class Connections {
     const s = 2 * c;
     this.fd[s] = fd;
     this.fd[s + 1] = -1;
-    this.flags[s] = OUT;
+    this.flags[s] = flag.OUT;
     this.flags[s + 1] = 0;
     this.pending[s] = 0;
     this.pending[s + 1] = 0;

@@ -6,10 +6,11 @@
  */
 import { ETIMEDOUT } from '../../sys/constants.js';
 import type { EngineOptions } from '../engine.js';
-import * as c from './connections.js';
+import { type Connections, DIALING, ESTABLISHED, FREE } from './connections.js';
 import type { Dialer } from './dialer.js';
-import * as o from './listener.js';
+import * as flag from './flags.js';
 import type { Loop } from './loop.js';
+import * as outcome from './outcomes.js';
 import { setBackendOptions } from './tcp-options.js';
 import type { TimerWheel } from './wheel.js';
 
@@ -18,7 +19,7 @@ const RESET_LINGER_MS = 5_000;
 
 export class Deadlines {
   constructor(
-    private readonly connections: c.Connections,
+    private readonly connections: Connections,
     private readonly loop: Loop,
     private readonly wheel: TimerWheel,
     private readonly dialer: Dialer,
@@ -48,22 +49,22 @@ export class Deadlines {
   /** For the wheel: the deadline of a slot is over. */
   readonly passed = (slot: number): void => {
     const state = this.connections.state[slot];
-    if (state === c.FREE) return;
+    if (state === FREE) return;
     const drainAt = this.connections.drainAt[slot] ?? 0;
     if (drainAt > 0 && this.loop.nowMs >= drainAt) {
-      this.end(slot, o.DRAINED_OUT);
+      this.end(slot, outcome.DRAINED);
       return;
     }
     if (drainAt > 0) this.wheel.schedule(slot, drainAt);
-    if (state === c.ESTABLISHED) this.#passedEstablished(slot);
+    if (state === ESTABLISHED) this.#passedEstablished(slot);
     else this.#passedDial(slot);
   };
 
   #passedDial(slot: number): void {
     const until = this.connections.dialUntil[slot] ?? 0;
     if (this.loop.nowMs < until) this.wheel.schedule(slot, until);
-    else if (this.connections.state[slot] === c.DIALING) this.dialer.failed(slot, ETIMEDOUT);
-    else this.end(slot, o.DIAL_FAILED);
+    else if (this.connections.state[slot] === DIALING) this.dialer.failed(slot, ETIMEDOUT);
+    else this.end(slot, outcome.DIAL_FAILED);
   }
 
   #passedEstablished(slot: number): void {
@@ -71,12 +72,13 @@ export class Deadlines {
     this.#mature(slot);
     const client = flags[2 * slot] ?? 0;
     const both = client | (flags[2 * slot + 1] ?? 0);
-    if ((both & c.FAILED) !== 0) {
-      const how = (client & c.FAILED) === 0 ? o.BACKEND_RESET : o.CLIENT_RESET;
+    if ((both & flag.FAILED) !== 0) {
+      const how = (client & flag.FAILED) === 0 ? outcome.BACKEND_RESET : outcome.CLIENT_RESET;
       if (this.#overdue(slot, RESET_LINGER_MS, how)) return;
     }
-    if ((both & c.FIN) !== 0 && this.#overdue(slot, this.options.halfCloseTimeoutMs, o.HALF_CLOSE)) return;
-    this.#overdue(slot, this.options.tcpIdleTimeoutMs, o.IDLE);
+    if ((both & flag.FIN) !== 0 && this.#overdue(slot, this.options.halfCloseTimeoutMs, outcome.HALF_CLOSE_TIMEOUT))
+      return;
+    this.#overdue(slot, this.options.tcpIdleTimeoutMs, outcome.IDLE_TIMEOUT);
   }
 
   /** Ends a connection that has been silent for `limitMs` (0: no bound), else looks again when it would have been. */
@@ -95,8 +97,8 @@ export class Deadlines {
   #mature(slot: number): void {
     const b = 2 * slot + 1;
     const flags = this.connections.flags[b] ?? 0;
-    if ((flags & c.MATURE) !== 0) return;
-    this.connections.flags[b] = flags | c.MATURE;
+    if ((flags & flag.MATURE) !== 0) return;
+    this.connections.flags[b] = flags | flag.MATURE;
     setBackendOptions(this.connections.fd[b] ?? -1);
   }
 

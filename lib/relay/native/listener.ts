@@ -11,29 +11,6 @@ import { close } from '../../sys/libc.js';
 import { localPort } from '../../sys/socket.js';
 import { ListenError, type ListenerSpec, type ListenerStats, OUTCOMES, type Outcome } from '../engine.js';
 
-/** Numbers of the outcomes: the columns of `outcomes`. */
-export const [
-  CLOSED,
-  CLIENT_RESET,
-  BACKEND_RESET,
-  DIAL_FAILED,
-  CLIENT_ABORTED,
-  REFUSED,
-  HALF_CLOSE,
-  IDLE,
-  DRAINED_OUT,
-] = OUTCOMES.map((_outcome, index) => index) as [
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-];
-
 export class Listener {
   readonly servicePort: ServicePortKey;
   /** -1 while it does not listen. */

@@ -20,7 +20,8 @@ import {
 import { errno, recv, send, splice } from '../../sys/libc.js';
 import { Memory } from '../../sys/memory.js';
 import { setInt } from '../../sys/socket.js';
-import { BULK, type Connections, EOF, IN, LARGE, NODELAY, OUT, PIPED, RDHUP, SENT, URGENT } from './connections.js';
+import type { Connections } from './connections.js';
+import * as flag from './flags.js';
 import { type Pipes, SPLICE_BYTES } from './pipes.js';
 import { Spills } from './spills.js';
 
@@ -51,13 +52,13 @@ export class Pump {
     const { flags, pending } = this.connections;
     const t = s ^ 1;
     if (pending[s] !== 0) {
-      if (((flags[t] ?? 0) & OUT) === 0) return DRAINED;
+      if (((flags[t] ?? 0) & flag.OUT) === 0) return DRAINED;
       const result = this.#flush(s, t);
       if (result !== DRAINED || pending[s] !== 0) return result;
     }
     const limit = (this.connections.bytes[s] ?? 0) + BUDGET_BYTES;
-    while (((flags[s] ?? 0) & (IN | EOF)) === IN && ((flags[t] ?? 0) & OUT) !== 0) {
-      const result = ((flags[s] ?? 0) & BULK) === 0 ? this.#copy(s, t) : this.#splice(s, t);
+    while (((flags[s] ?? 0) & (flag.IN | flag.EOF)) === flag.IN && ((flags[t] ?? 0) & flag.OUT) !== 0) {
+      const result = ((flags[s] ?? 0) & flag.BULK) === 0 ? this.#copy(s, t) : this.#splice(s, t);
       if (result !== DRAINED) return result;
       if ((this.connections.bytes[s] ?? 0) >= limit) return AGAIN;
     }
@@ -68,7 +69,7 @@ export class Pump {
   discard(s: number): void {
     const { pending, hold, flags } = this.connections;
     if (pending[s] === 0) return;
-    if (((flags[s] ?? 0) & PIPED) !== 0) this.pipes.drop(hold[s] ?? 0);
+    if (((flags[s] ?? 0) & flag.PIPED) !== 0) this.pipes.drop(hold[s] ?? 0);
     else this.#spills.give(hold[s] ?? 0);
     pending[s] = 0;
   }
@@ -79,15 +80,16 @@ export class Pump {
     let f = flags[s] ?? 0;
     const got = recv(fd[s] ?? -1, address, BUFFER_BYTES, 0);
     if (got <= 0) return this.#nothing(s, got);
-    if (got >= LARGE_BYTES) f |= (f & LARGE) === 0 ? LARGE : BULK;
-    else f &= ~LARGE;
+    if (got >= LARGE_BYTES) f |= (f & flag.LARGE) === 0 ? flag.LARGE : flag.BULK;
+    else f &= ~flag.LARGE;
     // A short read has drained the queue; with the FIN already in, it was also the end. Urgent data breaks that rule.
-    if (got < BUFFER_BYTES && (f & URGENT) === 0) f = (f & RDHUP) === 0 ? f & ~IN : (f & ~IN) | EOF;
+    if (got < BUFFER_BYTES && (f & flag.URGENT) === 0)
+      f = (f & flag.RDHUP) === 0 ? f & ~flag.IN : (f & ~flag.IN) | flag.EOF;
     flags[s] = f;
     this.#beforeSend(t);
     const target = fd[t] ?? -1;
     // The FIN follows at once: let it ride on the last segment.
-    const how = (f & EOF) === 0 ? MSG_NOSIGNAL : MSG_NOSIGNAL | MSG_MORE;
+    const how = (f & flag.EOF) === 0 ? MSG_NOSIGNAL : MSG_NOSIGNAL | MSG_MORE;
     for (let sent = 0; ; ) {
       const took = send(target, address + sent, got - sent, how);
       if (took >= 0) {
@@ -100,8 +102,8 @@ export class Pump {
       if (error === EINTR) continue;
       if (error !== EAGAIN) return TARGET_FAILED;
       bytes[s] = (bytes[s] ?? 0) + sent;
-      flags[t] = (flags[t] ?? 0) & ~OUT;
-      flags[s] = f & ~PIPED;
+      flags[t] = (flags[t] ?? 0) & ~flag.OUT;
+      flags[s] = f & ~flag.PIPED;
       pending[s] = got - sent;
       this.connections.skip[s] = 0;
       this.connections.hold[s] = this.#spills.keep(address + sent, got - sent);
@@ -114,7 +116,7 @@ export class Pump {
     const pipe = this.pipes.take();
     const f = flags[s] ?? 0;
     if (pipe < 0) {
-      flags[s] = f & ~(BULK | LARGE);
+      flags[s] = f & ~(flag.BULK | flag.LARGE);
       return this.#copy(s, t);
     }
     const into = this.pipes.writeEnd[pipe] ?? -1;
@@ -124,8 +126,8 @@ export class Pump {
       return this.#nothing(s, got);
     }
     // The pipe may have been full before the queue was empty, so a short splice proves nothing: IN stays.
-    if (got >= LARGE_BYTES) flags[s] = f | LARGE | PIPED;
-    else flags[s] = ((f & LARGE) === 0 ? f & ~BULK : f & ~LARGE) | PIPED;
+    if (got >= LARGE_BYTES) flags[s] = f | flag.LARGE | flag.PIPED;
+    else flags[s] = ((f & flag.LARGE) === 0 ? f & ~flag.BULK : f & ~flag.LARGE) | flag.PIPED;
     pending[s] = got;
     this.connections.hold[s] = pipe;
     this.#beforeSend(t);
@@ -136,13 +138,13 @@ export class Pump {
   #nothing(s: number, result: number): number {
     const { flags } = this.connections;
     if (result === 0) {
-      flags[s] = ((flags[s] ?? 0) & ~IN) | EOF;
+      flags[s] = ((flags[s] ?? 0) & ~flag.IN) | flag.EOF;
       return DRAINED;
     }
     const error = errno();
     if (error === EINTR) return DRAINED;
     if (error !== EAGAIN) return SOURCE_FAILED;
-    flags[s] = (flags[s] ?? 0) & ~IN;
+    flags[s] = (flags[s] ?? 0) & ~flag.IN;
     return DRAINED;
   }
 
@@ -151,7 +153,7 @@ export class Pump {
     const { fd, flags, pending, hold, skip, bytes } = this.connections;
     const target = fd[t] ?? -1;
     const held = hold[s] ?? 0;
-    const piped = ((flags[s] ?? 0) & PIPED) !== 0;
+    const piped = ((flags[s] ?? 0) & flag.PIPED) !== 0;
     const from = piped ? (this.pipes.readEnd[held] ?? -1) : this.#spills.address(held);
     for (;;) {
       const left = pending[s] ?? 0;
@@ -172,7 +174,7 @@ export class Pump {
       const error = took < 0 ? errno() : EAGAIN;
       if (error === EINTR) continue;
       if (error !== EAGAIN) return TARGET_FAILED;
-      flags[t] = (flags[t] ?? 0) & ~OUT;
+      flags[t] = (flags[t] ?? 0) & ~flag.OUT;
       return DRAINED;
     }
   }
@@ -181,12 +183,12 @@ export class Pump {
   #beforeSend(t: number): void {
     const { flags, fd } = this.connections;
     const f = flags[t] ?? 0;
-    if ((f & NODELAY) !== 0) return;
-    if ((f & SENT) === 0) {
-      flags[t] = f | SENT;
+    if ((f & flag.NODELAY) !== 0) return;
+    if ((f & flag.SENT) === 0) {
+      flags[t] = f | flag.SENT;
       return;
     }
-    flags[t] = f | NODELAY;
+    flags[t] = f | flag.NODELAY;
     setInt(fd[t] ?? -1, IPPROTO_TCP, TCP_NODELAY, 1);
   }
 }

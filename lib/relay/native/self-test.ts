@@ -5,7 +5,7 @@
  *   listen, accept4, connect -> epoll -> send -> splice -> recv -> RST seen
  *   bind with PKTINFO -> sendmmsg from 127.0.0.1 -> recvmmsg: bytes and both addresses as they should be
  */
-import * as k from '../../sys/constants.js';
+import * as linux from '../../sys/constants.js';
 import { Epoll } from '../../sys/epoll.js';
 import { SystemError } from '../../sys/errors.js';
 import {
@@ -70,12 +70,12 @@ interface Bench {
 }
 
 function proveWake({ keep, epoll, memory }: Bench): void {
-  const fd = keep('eventfd', eventfd(0, k.EFD_NONBLOCK | k.EFD_CLOEXEC));
-  must('epoll_ctl', epoll.add(fd, k.EPOLLIN, ID, GENERATION));
+  const fd = keep('eventfd', eventfd(0, linux.EFD_NONBLOCK | linux.EFD_CLOEXEC));
+  must('epoll_ctl', epoll.add(fd, linux.EPOLLIN, ID, GENERATION));
   memory.setPointer(0, 1);
   must('write', write(fd, memory.address, 8));
   if (epoll.wait(WAIT_MS) !== 1) throw new Error('epoll_wait does not report an eventfd');
-  if (epoll.id(0) !== ID || epoll.generation(0) !== GENERATION || epoll.events(0) !== k.EPOLLIN) {
+  if (epoll.id(0) !== ID || epoll.generation(0) !== GENERATION || epoll.events(0) !== linux.EPOLLIN) {
     throw new Error('struct epoll_event is laid out otherwise');
   }
   must('epoll_ctl', epoll.remove(fd));
@@ -87,35 +87,35 @@ function proveStream(bench: Bench): void {
     'listen',
     openListening(LOOPBACK, 0, 1, () => 0),
   );
-  const flags = k.SOCK_NONBLOCK | k.SOCK_CLOEXEC;
-  const one = keep('socket', socket(k.AF_INET, k.SOCK_STREAM | flags, 0));
+  const flags = linux.SOCK_NONBLOCK | linux.SOCK_CLOEXEC;
+  const one = keep('socket', socket(linux.AF_INET, linux.SOCK_STREAM | flags, 0));
   const length = writeSockaddr(memory, 0, LOOPBACK, localPort(listening));
-  if (connect(one, memory.address, length) < 0 && errno() !== k.EINPROGRESS) must('connect', -1);
-  expectEvent(bench, listening, k.EPOLLIN, 'a client that waits');
+  if (connect(one, memory.address, length) < 0 && errno() !== linux.EINPROGRESS) must('connect', -1);
+  expectEvent(bench, listening, linux.EPOLLIN, 'a client that waits');
   memory.words[SOCKADDR_BYTES >> 2] = SOCKADDR_BYTES;
   const two = keep('accept4', accept4(listening, memory.address, memory.address + SOCKADDR_BYTES, flags));
   if (readHostPort(memory, 0) !== localHostPort(one)) throw new Error('struct sockaddr_in is laid out otherwise');
   writeText(memory);
-  must('send', send(one, memory.address, TEXT.length, k.MSG_NOSIGNAL));
-  expectEvent(bench, two, k.EPOLLIN, 'a readable socket');
+  must('send', send(one, memory.address, TEXT.length, linux.MSG_NOSIGNAL));
+  expectEvent(bench, two, linux.EPOLLIN, 'a readable socket');
   proveSplice(bench, two, one);
   bench.forget(one);
   closeReset(one);
-  expectEvent(bench, two, k.EPOLLIN | k.EPOLLERR | k.EPOLLHUP, 'a reset connection');
-  if (takeError(two) !== k.ECONNRESET) throw new Error('SO_ERROR does not tell ECONNRESET');
+  expectEvent(bench, two, linux.EPOLLIN | linux.EPOLLERR | linux.EPOLLHUP, 'a reset connection');
+  if (takeError(two) !== linux.ECONNRESET) throw new Error('SO_ERROR does not tell ECONNRESET');
 }
 
 /** What waits at `from` goes back to its sender, by way of a pipe. */
 function proveSplice(bench: Bench, from: number, to: number): void {
   const { keep, memory } = bench;
-  must('pipe2', pipe2(memory.address, k.O_NONBLOCK | k.O_CLOEXEC));
+  must('pipe2', pipe2(memory.address, linux.O_NONBLOCK | linux.O_CLOEXEC));
   const [read = -1, into = -1] = memory.words;
   keep('pipe2', read);
   keep('pipe2', into);
-  const how = k.SPLICE_F_MOVE | k.SPLICE_F_NONBLOCK;
+  const how = linux.SPLICE_F_MOVE | linux.SPLICE_F_NONBLOCK;
   const moved = must('splice', splice(from, 0, into, 0, 65_536, how));
   must('splice', splice(read, 0, from, 0, moved, how));
-  expectEvent(bench, to, k.EPOLLIN, 'spliced bytes');
+  expectEvent(bench, to, linux.EPOLLIN, 'spliced bytes');
   memory.bytes.fill(0);
   const got = must('recv', recv(to, memory.address, memory.bytes.length, 0));
   if (got !== TEXT.length || textAt(memory, 0) !== TEXT) throw new Error('splice does not carry bytes unchanged');
@@ -124,18 +124,18 @@ function proveSplice(bench: Bench, from: number, to: number): void {
 /** One datagram from a socket on every address to itself: its source and its destination must be as dialled. */
 function proveDatagrams(bench: Bench): void {
   const { keep, memory } = bench;
-  const prepare = (opened: number): number => setInt(opened, k.IPPROTO_IP, k.IP_PKTINFO, 1);
-  const fd = keep('bind', openBound(k.SOCK_DGRAM, '0.0.0.0', 0, prepare));
+  const prepare = (opened: number): number => setInt(opened, linux.IPPROTO_IP, linux.IP_PKTINFO, 1);
+  const fd = keep('bind', openBound(linux.SOCK_DGRAM, '0.0.0.0', 0, prepare));
   writeSockaddr(memory, 0, LOOPBACK, localPort(fd));
   const local = new Int32Array(LOCAL_WORDS);
   local[0] = memory.words[1] ?? 0;
   const out = new Messages(1);
   writeText(memory, SOCKADDR_BYTES);
   out.setPeer(0, memory.words, 0);
-  out.prepare(0, TEXT.length, k.AF_INET, local, 0);
+  out.prepare(0, TEXT.length, linux.AF_INET, local, 0);
   memcpy(out.data(0), memory.address + SOCKADDR_BYTES, TEXT.length);
   if (must('sendmmsg', out.send(fd, 0, 1)) !== 1) throw new Error('sendmmsg does not send');
-  expectEvent(bench, fd, k.EPOLLIN, 'a datagram');
+  expectEvent(bench, fd, linux.EPOLLIN, 'a datagram');
   const into = new Messages(2);
   const seen = new Int32Array(LOCAL_WORDS);
   if (must('recvmmsg', into.receive(fd)) !== 1) throw new Error('recvmmsg does not receive');

@@ -2,7 +2,7 @@
  * Owns the options of relayed TCP sockets (rule T6). Accepted sockets inherit those of the listening one (tcp(7)), which costs no
  * call per connection.
  */
-import * as k from '../../sys/constants.js';
+import * as linux from '../../sys/constants.js';
 import { openListening, setInt } from '../../sys/socket.js';
 import type { ListenerSpec } from '../engine.js';
 
@@ -16,7 +16,7 @@ const USER_TIMEOUT_MS = 30_000;
 /** Opens a listening socket. Throws `SystemError`. */
 export function openTcpListener({ host }: ListenerSpec, port: number): number {
   return openListening(host, port, BACKLOG, (fd) =>
-    setInt(fd, k.IPPROTO_TCP, k.TCP_NODELAY, 1) < 0 ? -1 : setLasting(fd),
+    setInt(fd, linux.IPPROTO_TCP, linux.TCP_NODELAY, 1) < 0 ? -1 : setLasting(fd),
   );
 }
 
@@ -25,7 +25,7 @@ export function openTcpListener({ host }: ListenerSpec, port: number): number {
  * for our own FIN. Each saves a packet through both hosts' stacks, a tenth of what a short connection costs (tcp(7), TCP_QUICKACK).
  */
 export function holdAcks(fd: number): void {
-  setInt(fd, k.IPPROTO_TCP, k.TCP_QUICKACK, 0);
+  setInt(fd, linux.IPPROTO_TCP, linux.TCP_QUICKACK, 0);
 }
 
 /**
@@ -33,7 +33,7 @@ export function holdAcks(fd: number): void {
  * the second part of an answer until the first is acknowledged.
  */
 export function releaseAcks(fd: number): void {
-  setInt(fd, k.IPPROTO_TCP, k.TCP_QUICKACK, 1);
+  setInt(fd, linux.IPPROTO_TCP, linux.TCP_QUICKACK, 1);
 }
 
 /** For a backend's socket that turns out to last. Nagle is turned off by the pump, at the second send. */
@@ -43,9 +43,9 @@ export function setBackendOptions(fd: number): void {
 
 function setLasting(fd: number): number {
   return Math.min(
-    setInt(fd, k.SOL_SOCKET, k.SO_KEEPALIVE, 1),
-    setInt(fd, k.IPPROTO_TCP, k.TCP_KEEPIDLE, KEEPALIVE_S),
-    setInt(fd, k.IPPROTO_TCP, k.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
-    setInt(fd, k.IPPROTO_TCP, k.TCP_USER_TIMEOUT, USER_TIMEOUT_MS),
+    setInt(fd, linux.SOL_SOCKET, linux.SO_KEEPALIVE, 1),
+    setInt(fd, linux.IPPROTO_TCP, linux.TCP_KEEPIDLE, KEEPALIVE_S),
+    setInt(fd, linux.IPPROTO_TCP, linux.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
+    setInt(fd, linux.IPPROTO_TCP, linux.TCP_USER_TIMEOUT, USER_TIMEOUT_MS),
   );
 }

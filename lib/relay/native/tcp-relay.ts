@@ -6,32 +6,34 @@
  * Every path out of a connection is `#end`: it closes both descriptors, frees the slot and counts the outcome.
  */
 import { hostPort, type Ip } from '../../config/address.js';
-import * as k from '../../sys/constants.js';
+import * as linux from '../../sys/constants.js';
 import { close, shutdown } from '../../sys/libc.js';
 import { closeReset, takeError } from '../../sys/socket.js';
 import type { ConnectionBudget } from '../budget.js';
 import type { EngineEvents, EngineOptions } from '../engine.js';
 import { OUTCOMES } from '../engine.js';
 import type { AcceptGate } from './accept-gate.js';
-import * as c from './connections.js';
+import { Connections, DIALING, ESTABLISHED, FREE } from './connections.js';
 import { Deadlines } from './deadlines.js';
 import { Dialer, SOCKET_EVENTS } from './dialer.js';
-import * as o from './listener.js';
+import * as flag from './flags.js';
+import type { Listener } from './listener.js';
 import { type Loop, type Part, TCP_SOCKET } from './loop.js';
+import * as outcome from './outcomes.js';
 import { Pipes } from './pipes.js';
-import * as p from './pump.js';
+import { AGAIN, Pump, SOURCE_FAILED, TARGET_FAILED } from './pump.js';
 import { TcpAcceptor } from './tcp-acceptor.js';
 import { releaseAcks } from './tcp-options.js';
 import { TimerWheel } from './wheel.js';
 
 const INITIAL_SLOTS = 64;
 /** Events after which a read says more. */
-const READABLE = k.EPOLLIN | k.EPOLLRDHUP | k.EPOLLHUP | k.EPOLLERR;
+const READABLE = linux.EPOLLIN | linux.EPOLLRDHUP | linux.EPOLLHUP | linux.EPOLLERR;
 
 export class TcpRelay implements Part {
-  readonly connections: c.Connections;
+  readonly connections: Connections;
   readonly pipes = new Pipes();
-  readonly #pump: p.Pump;
+  readonly #pump: Pump;
   readonly #wheel: TimerWheel;
   readonly #dialer: Dialer;
   readonly #deadlines: Deadlines;
@@ -50,14 +52,14 @@ export class TcpRelay implements Part {
     private readonly events: EngineEvents,
     private readonly options: EngineOptions,
     private readonly budget: ConnectionBudget,
-    private readonly lastEnded: (listener: o.Listener) => void,
+    private readonly lastEnded: (listener: Listener) => void,
   ) {
     this.#gate = gate;
     this.#wheel = new TimerWheel(INITIAL_SLOTS, loop.nowMs);
-    this.connections = new c.Connections(INITIAL_SLOTS, (capacity) => this.#wheel.grow(capacity));
-    this.#pump = new p.Pump(this.connections, this.pipes);
+    this.connections = new Connections(INITIAL_SLOTS, (capacity) => this.#wheel.grow(capacity));
+    this.#pump = new Pump(this.connections, this.pipes);
     this.#dialer = new Dialer(this.connections, loop, this.#wheel, gate, events, options, (slot) =>
-      this.#end(slot, o.DIAL_FAILED, true, false),
+      this.#end(slot, outcome.DIAL_FAILED, true, false),
     );
     this.#deadlines = new Deadlines(this.connections, loop, this.#wheel, this.#dialer, options, (slot, how) =>
       this.#end(slot, how, true, true),
@@ -67,12 +69,12 @@ export class TcpRelay implements Part {
   }
 
   /** Gives the connections of a listener `drainMs` to end (rule T11). */
-  drain(listener: o.Listener, drainMs: number): void {
+  drain(listener: Listener, drainMs: number): void {
     const { state } = this.connections;
     for (let slot = 0; slot < state.length; slot++) {
-      if (state[slot] === c.FREE || this.connections.listener[slot] !== listener) continue;
+      if (state[slot] === FREE || this.connections.listener[slot] !== listener) continue;
       if (drainMs <= 0) {
-        this.#end(slot, o.DRAINED_OUT, true, true);
+        this.#end(slot, outcome.DRAINED, true, true);
         continue;
       }
       this.#deadlines.drain(slot, performance.now() + drainMs);
@@ -82,7 +84,7 @@ export class TcpRelay implements Part {
   /** The thread ends: resets every connection. */
   abandon(): void {
     for (let slot = 0; slot < this.connections.state.length; slot++) {
-      if (this.connections.state[slot] !== c.FREE) this.#end(slot, o.DRAINED_OUT, true, true);
+      if (this.connections.state[slot] !== FREE) this.#end(slot, outcome.DRAINED, true, true);
     }
     this.pipes.trim();
   }
@@ -100,8 +102,8 @@ export class TcpRelay implements Part {
   }
 
   /** Bytes of the connections that are open now, up and down, by listener. */
-  liveBytes(): Map<o.Listener, readonly [number, number]> {
-    const live = new Map<o.Listener, readonly [number, number]>();
+  liveBytes(): Map<Listener, readonly [number, number]> {
+    const live = new Map<Listener, readonly [number, number]>();
     const { state, bytes, listener } = this.connections;
     for (let slot = 0; slot < state.length; slot++) {
       const owner = listener[slot];
@@ -122,7 +124,7 @@ export class TcpRelay implements Part {
     this.#wheel.advance(nowMs, this.#deadlines.passed);
   }
 
-  #adopt(listener: o.Listener, fd: number, client: Ip | undefined, clientPort: number): void {
+  #adopt(listener: Listener, fd: number, client: Ip | undefined, clientPort: number): void {
     const { connections } = this;
     const slot = connections.begin(listener, fd, this.loop.nowMs);
     connections.client[slot] = client;
@@ -132,13 +134,13 @@ export class TcpRelay implements Part {
     const { maxConnectionsPerListener } = this.options;
     const full = maxConnectionsPerListener > 0 && listener.active > maxConnectionsPerListener;
     if (full || !this.budget.take()) {
-      this.#end(slot, o.REFUSED, true, false);
+      this.#end(slot, outcome.REFUSED, true, false);
       return;
     }
-    connections.state[slot] = c.DIALING;
+    connections.state[slot] = DIALING;
     const s = 2 * slot;
     if (this.loop.watch(fd, SOCKET_EVENTS, TCP_SOCKET, s, connections.generation[s] ?? 0) < 0) {
-      this.#end(slot, o.DIAL_FAILED, true, false);
+      this.#end(slot, outcome.DIAL_FAILED, true, false);
       return;
     }
     this.#dialer.dial(slot);
@@ -149,7 +151,7 @@ export class TcpRelay implements Part {
     // The descriptor was closed in this batch, and its slot may serve somebody else.
     if (this.connections.generation[s] !== generation) return;
     const slot = s >> 1;
-    if (this.connections.state[slot] !== c.ESTABLISHED) {
+    if (this.connections.state[slot] !== ESTABLISHED) {
       this.#dialing(slot, s, events);
       return;
     }
@@ -157,10 +159,10 @@ export class TcpRelay implements Part {
     flags[s] = before | flagsOf(events);
     if ((events & READABLE) !== 0) this.#drive(slot, s);
     // EPOLLOUT comes with every event; it is news only after a write met EAGAIN.
-    if ((events & k.EPOLLOUT) !== 0 && (before & c.OUT) === 0 && this.connections.generation[s] === generation) {
+    if ((events & linux.EPOLLOUT) !== 0 && (before & flag.OUT) === 0 && this.connections.generation[s] === generation) {
       this.#drive(slot, s ^ 1);
     }
-    if ((events & k.EPOLLERR) !== 0 && this.connections.generation[s] === generation) this.#failed(slot, s);
+    if ((events & linux.EPOLLERR) !== 0 && this.connections.generation[s] === generation) this.#failed(slot, s);
   }
 
   #dialing(slot: number, s: number, events: number): void {
@@ -168,12 +170,12 @@ export class TcpRelay implements Part {
     if ((s & 1) === 0) {
       // A FIN is no abort: the client may have said all it has to say (rule T4).
       flags[s] = (flags[s] ?? 0) | flagsOf(events);
-      if ((events & k.EPOLLERR) !== 0) this.#end(slot, o.CLIENT_ABORTED, false, true);
+      if ((events & linux.EPOLLERR) !== 0) this.#end(slot, outcome.CLIENT_ABORTED, false, true);
       return;
     }
-    if ((events & (k.EPOLLERR | k.EPOLLHUP)) !== 0) {
-      this.#dialer.failed(slot, takeError(fd[s] ?? -1) || k.ECONNREFUSED);
-    } else if ((events & k.EPOLLOUT) !== 0) {
+    if ((events & (linux.EPOLLERR | linux.EPOLLHUP)) !== 0) {
+      this.#dialer.failed(slot, takeError(fd[s] ?? -1) || linux.ECONNREFUSED);
+    } else if ((events & linux.EPOLLOUT) !== 0) {
       flags[s] = (flags[s] ?? 0) | flagsOf(events);
       this.#connected(slot);
     }
@@ -183,15 +185,15 @@ export class TcpRelay implements Part {
     const { connections } = this;
     const target = connections.target[slot];
     const s = 2 * slot;
-    connections.state[slot] = c.ESTABLISHED;
+    connections.state[slot] = ESTABLISHED;
     connections.tried[slot] = undefined;
     connections.activeAt[slot] = this.loop.nowMs;
     if (target !== undefined) connections.listener[slot]?.balancer.succeeded(target);
     this.#deadlines.whenConnected(slot);
     const generation = connections.generation[s];
-    if (((connections.flags[s] ?? 0) & c.IN) !== 0) this.#drive(slot, s);
+    if (((connections.flags[s] ?? 0) & flag.IN) !== 0) this.#drive(slot, s);
     else this.#releaseAcks(s + 1);
-    if (connections.generation[s] === generation && ((connections.flags[s + 1] ?? 0) & c.IN) !== 0)
+    if (connections.generation[s] === generation && ((connections.flags[s + 1] ?? 0) & flag.IN) !== 0)
       this.#drive(slot, s + 1);
   }
 
@@ -200,28 +202,28 @@ export class TcpRelay implements Part {
     const { connections } = this;
     connections.activeAt[slot] = this.loop.nowMs;
     const result = this.#pump.turn(s);
-    if (result === p.SOURCE_FAILED) {
+    if (result === SOURCE_FAILED) {
       this.#reset(slot, s);
       return;
     }
-    if (result === p.TARGET_FAILED) {
-      if (((connections.flags[s] ?? 0) & c.FAILED) !== 0) this.#reset(slot, s);
+    if (result === TARGET_FAILED) {
+      if (((connections.flags[s] ?? 0) & flag.FAILED) !== 0) this.#reset(slot, s);
       else this.#failed(slot, s ^ 1);
       return;
     }
     const flags = connections.flags[s] ?? 0;
-    if ((flags & c.FAILED) !== 0 && connections.pending[s] === 0 && (flags & c.IN) === 0) {
+    if ((flags & flag.FAILED) !== 0 && connections.pending[s] === 0 && (flags & flag.IN) === 0) {
       this.#reset(slot, s);
       return;
     }
-    if (result === p.AGAIN && (flags & c.QUEUED) === 0) {
-      connections.flags[s] = flags | c.QUEUED;
+    if (result === AGAIN && (flags & flag.QUEUED) === 0) {
+      connections.flags[s] = flags | flag.QUEUED;
       this.#again.push(s);
     }
-    if ((flags & c.EOF) !== 0) {
+    if ((flags & flag.EOF) !== 0) {
       if (connections.pending[s] === 0) this.#passFin(slot, s);
-    } else if ((flags & (c.HELD | c.RELEASING)) === c.HELD) {
-      connections.flags[s] = flags | c.RELEASING;
+    } else if ((flags & (flag.HELD | flag.RELEASING)) === flag.HELD) {
+      connections.flags[s] = flags | flag.RELEASING;
       this.#answered.push(s);
     }
   }
@@ -229,7 +231,7 @@ export class TcpRelay implements Part {
   /** The backend may be waiting for an ACK: no bytes of ours are on the way that would carry it. */
   #releaseAcks(b: number): void {
     const { flags, fd } = this.connections;
-    flags[b] = (flags[b] ?? 0) & ~(c.HELD | c.RELEASING);
+    flags[b] = (flags[b] ?? 0) & ~(flag.HELD | flag.RELEASING);
     releaseAcks(fd[b] ?? -1);
   }
 
@@ -238,7 +240,7 @@ export class TcpRelay implements Part {
     for (const b of this.#toRelease) {
       const flags = this.connections.flags[b] ?? 0;
       // An entry may be of a connection that has ended; its flags are gone with it.
-      if ((flags & c.RELEASING) !== 0 && (flags & (c.RDHUP | c.EOF)) === 0) this.#releaseAcks(b);
+      if ((flags & flag.RELEASING) !== 0 && (flags & (flag.RDHUP | flag.EOF)) === 0) this.#releaseAcks(b);
     }
     const spare = this.#toRelease;
     spare.length = 0;
@@ -251,14 +253,14 @@ export class TcpRelay implements Part {
     const { flags, pending, fd } = this.connections;
     const t = s ^ 1;
     const f = flags[t] ?? 0;
-    if ((f & c.FIN) !== 0) return;
-    if ((f & c.EOF) !== 0 && pending[t] === 0) {
+    if ((f & flag.FIN) !== 0) return;
+    if ((f & flag.EOF) !== 0 && pending[t] === 0) {
       // close(2) sends the second FIN; a shutdown before it would be a call for nothing.
-      this.#end(slot, o.CLOSED, false, false);
+      this.#end(slot, outcome.CLOSED, false, false);
       return;
     }
-    shutdown(fd[t] ?? -1, k.SHUT_WR);
-    flags[t] = f | c.FIN;
+    shutdown(fd[t] ?? -1, linux.SHUT_WR);
+    flags[t] = f | flag.FIN;
     this.#deadlines.whenHalfClosed(slot);
   }
 
@@ -269,8 +271,8 @@ export class TcpRelay implements Part {
   #failed(slot: number, s: number): void {
     const { flags } = this.connections;
     const f = flags[s] ?? 0;
-    if ((f & c.FAILED) !== 0) return;
-    flags[s] = (f | c.FAILED | ((f & c.EOF) === 0 ? c.IN : 0)) & ~c.OUT;
+    if ((f & flag.FAILED) !== 0) return;
+    flags[s] = (f | flag.FAILED | ((f & flag.EOF) === 0 ? flag.IN : 0)) & ~flag.OUT;
     this.#deadlines.whenFailed(slot);
     this.#drive(slot, s);
   }
@@ -278,7 +280,7 @@ export class TcpRelay implements Part {
   /** The other side of a failed socket gets RST. */
   #reset(slot: number, s: number): void {
     const byClient = (s & 1) === 0;
-    this.#end(slot, byClient ? o.CLIENT_RESET : o.BACKEND_RESET, !byClient, byClient);
+    this.#end(slot, byClient ? outcome.CLIENT_RESET : outcome.BACKEND_RESET, !byClient, byClient);
   }
 
   #anotherTurn(): void {
@@ -288,8 +290,8 @@ export class TcpRelay implements Part {
     for (const s of turns) {
       const flags = this.connections.flags[s] ?? 0;
       // An entry may be of a connection that has ended; its flags are gone with it.
-      if ((flags & c.QUEUED) === 0) continue;
-      this.connections.flags[s] = flags & ~c.QUEUED;
+      if ((flags & flag.QUEUED) === 0) continue;
+      this.connections.flags[s] = flags & ~flag.QUEUED;
       this.#drive(s >> 1, s);
     }
     turns.length = 0;
@@ -314,7 +316,7 @@ export class TcpRelay implements Part {
     listener.bytesDown += down;
     listener.outcomes[how] = (listener.outcomes[how] ?? 0) + 1;
     listener.active -= 1;
-    if (how !== o.REFUSED) this.budget.give();
+    if (how !== outcome.REFUSED) this.budget.give();
     if (listener.gone && listener.active === 0) this.lastEnded(listener);
   }
 
@@ -328,8 +330,8 @@ export class TcpRelay implements Part {
   #record(slot: number, how: number): void {
     const { connections } = this;
     const listener = connections.listener[slot];
-    const outcome = OUTCOMES[how];
-    if (listener === undefined || outcome === undefined) return;
+    const ending = OUTCOMES[how];
+    if (listener === undefined || ending === undefined) return;
     const durationMs = performance.now() - (connections.acceptedAt[slot] ?? 0);
     this.events.record({
       startedAt: Date.now() - durationMs,
@@ -337,11 +339,11 @@ export class TcpRelay implements Part {
       servicePort: listener.spec.servicePort,
       client: hostPort(connections.client[slot] ?? '', connections.clientPort[slot] ?? 0),
       listener: hostPort(listener.spec.host, listener.port),
-      backend: connections.state[slot] === c.ESTABLISHED ? (connections.target[slot]?.key ?? '') : '',
+      backend: connections.state[slot] === ESTABLISHED ? (connections.target[slot]?.key ?? '') : '',
       bytesUp: connections.bytes[2 * slot] ?? 0,
       bytesDown: connections.bytes[2 * slot + 1] ?? 0,
       attempts: connections.attempts[slot] ?? 0,
-      outcome,
+      outcome: ending,
     });
   }
 }
@@ -349,10 +351,10 @@ export class TcpRelay implements Part {
 /** What an event says of its socket. */
 function flagsOf(events: number): number {
   let flags = 0;
-  if ((events & READABLE) !== 0) flags |= c.IN;
-  if ((events & k.EPOLLOUT) !== 0) flags |= c.OUT;
+  if ((events & READABLE) !== 0) flags |= flag.IN;
+  if ((events & linux.EPOLLOUT) !== 0) flags |= flag.OUT;
   // A reset shuts both directions too: RDHUP beside an error is no FIN.
-  if ((events & (k.EPOLLRDHUP | k.EPOLLERR)) === k.EPOLLRDHUP) flags |= c.RDHUP;
-  if ((events & k.EPOLLPRI) !== 0) flags |= c.URGENT;
+  if ((events & (linux.EPOLLRDHUP | linux.EPOLLERR)) === linux.EPOLLRDHUP) flags |= flag.RDHUP;
+  if ((events & linux.EPOLLPRI) !== 0) flags |= flag.URGENT;
   return flags;
 }

@@ -1,5 +1,5 @@
 /** Owns how UDP sockets are opened. */
-import * as k from '../../sys/constants.js';
+import * as linux from '../../sys/constants.js';
 import { openBound, setInt } from '../../sys/socket.js';
 import type { ListenerSpec } from '../engine.js';
 
@@ -13,12 +13,12 @@ export function isWildcard(host: string): boolean {
 
 /** Opens a receiving socket. Throws `SystemError`. */
 export function openUdpListener({ host }: ListenerSpec, port: number): number {
-  return openBound(k.SOCK_DGRAM, host, port, (fd) => {
-    setInt(fd, k.SOL_SOCKET, k.SO_RCVBUF, BUFFER_BYTES);
-    setInt(fd, k.SOL_SOCKET, k.SO_SNDBUF, BUFFER_BYTES);
+  return openBound(linux.SOCK_DGRAM, host, port, (fd) => {
+    setInt(fd, linux.SOL_SOCKET, linux.SO_RCVBUF, BUFFER_BYTES);
+    setInt(fd, linux.SOL_SOCKET, linux.SO_SNDBUF, BUFFER_BYTES);
     if (!isWildcard(host)) return 0;
     return host === '::'
-      ? setInt(fd, k.IPPROTO_IPV6, k.IPV6_RECVPKTINFO, 1)
-      : setInt(fd, k.IPPROTO_IP, k.IP_PKTINFO, 1);
+      ? setInt(fd, linux.IPPROTO_IPV6, linux.IPV6_RECVPKTINFO, 1)
+      : setInt(fd, linux.IPPROTO_IP, linux.IP_PKTINFO, 1);
   });
 }

@@ -8,7 +8,7 @@
  * level-triggered: one read an event, and no read that only finds EAGAIN.
  */
 import type { Target } from '../../balance/target.js';
-import * as k from '../../sys/constants.js';
+import * as linux from '../../sys/constants.js';
 import { close, errno, send } from '../../sys/libc.js';
 import { Messages } from '../../sys/messages.js';
 import { SOCKADDR_BYTES } from '../../sys/sockaddr.js';
@@ -80,7 +80,7 @@ export class UdpRelay implements Part {
       unreplied: emptyList(),
       replied: emptyList(),
     };
-    this.loop.watch(listener.fd, k.EPOLLIN, UDP_LISTENER, listener.index, listener.generation);
+    this.loop.watch(listener.fd, linux.EPOLLIN, UDP_LISTENER, listener.index, listener.generation);
   }
 
   /** A listener is about to close its socket: its flows have nobody to answer through. */
@@ -146,7 +146,7 @@ export class UdpRelay implements Part {
     const key = this.#key;
     const { words } = this.#requests.peers;
     const at = i * SOCKADDR_WORDS;
-    const count = family === k.AF_INET6 ? PEER_WORDS : 4;
+    const count = family === linux.AF_INET6 ? PEER_WORDS : 4;
     for (let word = 0; word < PEER_WORDS; word++) key[word] = word < count ? (words[at + word] ?? 0) : 0;
     if (wildcard) this.#requests.readLocal(i, key, PEER_WORDS);
     else key.fill(0, PEER_WORDS);
@@ -171,15 +171,15 @@ export class UdpRelay implements Part {
     for (;;) {
       const listener = this.#flows.listener[f];
       if (listener === undefined) return false;
-      if (send(this.#flows.fd[f] ?? -1, address, length, k.MSG_NOSIGNAL) >= 0) {
+      if (send(this.#flows.fd[f] ?? -1, address, length, linux.MSG_NOSIGNAL) >= 0) {
         listener.datagramsUp += 1;
         listener.bytesUp += length;
         this.#retained.keep(f, address, length);
         return true;
       }
       const error = errno();
-      if (error === k.EINTR) continue;
-      if (error === k.EAGAIN || error === k.EMSGSIZE || isExhaustion(error)) return false;
+      if (error === linux.EINTR) continue;
+      if (error === linux.EAGAIN || error === linux.EMSGSIZE || isExhaustion(error)) return false;
       // The error is the answer to an earlier datagram (udp(7)); this one has not been sent.
       if (!this.#move(f, error)) return false;
     }
@@ -195,7 +195,7 @@ export class UdpRelay implements Part {
       return false;
     }
     const fd = flows.fd[f] ?? -1;
-    this.#retained.each(f, (address, length) => send(fd, address, length, k.MSG_NOSIGNAL));
+    this.#retained.each(f, (address, length) => send(fd, address, length, linux.MSG_NOSIGNAL));
     return true;
   }
 
@@ -210,7 +210,7 @@ export class UdpRelay implements Part {
       return;
     }
     const error = errno();
-    if (error !== k.EAGAIN && error !== k.EINTR) this.#move(f, error);
+    if (error !== linux.EAGAIN && error !== linux.EINTR) this.#move(f, error);
   }
 
   #answered(f: number, { listener, replied }: Receiving): void {

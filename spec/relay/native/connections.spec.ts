@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { Connections, ESTABLISHED, FREE, IN, OUT } from '../../../lib/relay/native/connections.js';
+import { Connections, ESTABLISHED, FREE } from '../../../lib/relay/native/connections.js';
+import { IN, OUT } from '../../../lib/relay/native/flags.js';
 import type { Listener } from '../../../lib/relay/native/listener.js';
 
 const LISTENER = {} as Listener;
