@@ -58,6 +58,7 @@ export class EngineProcess implements Engine {
   #isReady: () => void = () => undefined;
   #cannotStart: (error: Error) => void = () => undefined;
   #lastId = 0;
+  #ended: Error | undefined;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
@@ -67,8 +68,10 @@ export class EngineProcess implements Engine {
       this.#cannotStart = reject;
       child.on('exit', () => reject(new Error('the engine did not start')));
     });
-    child.on('exit', (code) => {
-      for (const { reject } of this.#waiting.values()) reject(new Error(`the engine's process ended with ${code}`));
+    child.on('exit', (code, signal) => {
+      const ended = new Error(`the engine's process ended: ${signal ?? `code ${code}`}`);
+      for (const { reject } of this.#waiting.values()) reject(ended);
+      this.#ended = ended;
     });
   }
 
@@ -133,13 +136,15 @@ export class EngineProcess implements Engine {
     return (Number(fields[11]) + Number(fields[12])) * MS_A_TICK;
   }
 
-  #call<T>(method: keyof Engine, ...args: readonly unknown[]): Promise<T> {
+  async #call<T>(method: keyof Engine, ...args: readonly unknown[]): Promise<T> {
+    if (this.#ended !== undefined) throw this.#ended;
     this.#lastId += 1;
     const id = this.#lastId;
-    return new Promise<unknown>((resolve, reject) => {
+    const answer = new Promise<unknown>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      this.#child.send({ id, method, args });
-    }) as Promise<T>;
+      this.#child.send({ id, method, args }, () => undefined);
+    });
+    return (await answer) as T;
   }
 
   #receive(message: HostMessage): void {
