@@ -9,9 +9,12 @@ export interface BenchOptions {
   /** Names; undefined: all. */
   readonly figures: readonly string[] | undefined;
   readonly forwarders: readonly string[] | undefined;
+  /** Of every TCP socket on the stage (tcp(7), TCP_CONGESTION); `system`: what the machine gives new namespaces. */
+  readonly congestionControl: string | undefined;
 }
 
-export const USAGE = `npm run bench -- [--rounds 5] [--seconds 3] [--quick] [--only figure,...] [--forwarders name,...]`;
+export const USAGE = `npm run bench -- [--rounds 5] [--seconds 3] [--quick] [--only figure,...] [--forwarders name,...]
+  [--congestion-control system|reno|cubic|bbr|...]`;
 
 /** Throws a `TypeError` or `RangeError` that names the flag. */
 export function parseOptions(args: readonly string[]): BenchOptions {
@@ -23,6 +26,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
       forwarders: { type: 'string' },
+      'congestion-control': { type: 'string' },
     },
   });
   return {
@@ -32,6 +36,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     idleConnections: values.quick ? 2_000 : 8_000,
     figures: values.only?.split(','),
     forwarders: values.forwarders?.split(','),
+    congestionControl: values['congestion-control'],
   };
 }
 

@@ -38,12 +38,12 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
 
   const busyBefore = await busyPercent(1_000);
-  const stage = await openStage();
+  const stage = await openStage(options.congestionControl);
   const results = new Results();
   try {
     const present = await able(stage, forwarders, results);
     for (const figure of figures) await runFigure(stage, figure, present, options, results);
-    await report(figures, present, options, results, busyBefore);
+    await report(figures, present, options, results, busyBefore, stage.congestionControl);
   } finally {
     await stage.close();
   }
@@ -112,11 +112,12 @@ async function report(
   options: BenchOptions,
   results: Results,
   busyBefore: number,
+  congestionControl: string,
 ): Promise<void> {
   const cores = cpus();
   const machine = `${cores.length} cores (${cores[0]?.model ?? 'unknown'}), Linux ${release()}, Node ${process.version}`;
   const head = [
-    `Machine: ${machine}; ${busyBefore.toFixed(0)} % busy before the run.`,
+    `Machine: ${machine}; ${busyBefore.toFixed(0)} % busy before the run. TCP: ${congestionControl}.`,
     `Medians of ${options.rounds} rounds of ${options.measureS} s, forwarders in shuffled order, all on the same cores.`,
   ];
   const tables = figures.map((figure) => figureTable(figure, forwarders, results));

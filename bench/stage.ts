@@ -29,6 +29,8 @@ export interface Stage {
   readonly routes: Readonly<Record<RouteName, Route>>;
   /** For configuration files. */
   readonly dir: string;
+  /** Congestion control of all TCP sockets on it. */
+  readonly congestionControl: string;
   /** Forgets what one run left in the kernel. */
   sweep(): Promise<void>;
   close(): Promise<void>;
@@ -39,7 +41,15 @@ const IPERF_PORT = 5201;
 const DNS_PORT = 53;
 export const DNS_NAME = 'bench.test';
 
-export async function openStage(): Promise<Stage> {
+/**
+ * Loss never happens on the stage. cubic and reno then differ in nothing; bbr paces every socket by timers of the kernel, which cost
+ * more than a forwarder does and hide it. A namespace may only have what the machine allows, which reno always is.
+ */
+const UNPACED = ['cubic', 'reno'];
+const CONGESTION_CONTROL = 'net.ipv4.tcp_congestion_control';
+
+/** `congestionControl`: as in `BenchOptions`. Throws where the machine does not allow it. */
+export async function openStage(congestionControl?: string): Promise<Stage> {
   const dir = await mkdtemp(join(tmpdir(), 'kproxy-us-bench-'));
   const removeDir = () => rmSync(dir, { recursive: true, force: true });
   process.once('exit', removeDir);
@@ -50,16 +60,18 @@ export async function openStage(): Promise<Stage> {
     removeDir();
   };
   try {
-    await Promise.all([node, ext, pod1, pod2].map(tune));
+    await Promise.all([node, ext, pod1, pod2].map((space) => tune(space, congestionControl)));
     await Promise.all([pod1, pod2].map((pod) => startServers(pod, dir)));
   } catch (error) {
     await close();
     throw error;
   }
   const both = (port: number) => [pod1, pod2].map((pod) => ({ host: pod.address.IPv4, port }));
+  const inUse = await node.must('cat', [`/proc/sys/${CONGESTION_CONTROL.replaceAll('.', '/')}`]);
   return {
     lab,
     dir,
+    congestionControl: inUse.trim(),
     routes: {
       http: { name: 'http', protocol: 'TCP', port: 30080, backends: both(HTTP_PORT) },
       // One backend: the two connections of an iperf3 test belong to one server.
@@ -74,7 +86,7 @@ export async function openStage(): Promise<Stage> {
   };
 }
 
-async function tune(space: Namespace): Promise<void> {
+async function tune(space: Namespace, congestionControl: string | undefined): Promise<void> {
   await space.sysctl({
     // TIME_WAIT sockets of one run take the ports of the next, and time to look up.
     'net.ipv4.tcp_max_tw_buckets': 0,
@@ -83,6 +95,16 @@ async function tune(space: Namespace): Promise<void> {
     'net.core.somaxconn': 65_535,
     'net.ipv4.tcp_max_syn_backlog': 65_535,
   });
+  if (congestionControl !== 'system') await control(space, congestionControl);
+}
+
+/** The one that is asked for, else the first that is allowed here. */
+async function control(space: Namespace, wanted: string | undefined): Promise<void> {
+  const allowed = (await space.must('cat', ['/proc/sys/net/ipv4/tcp_allowed_congestion_control'])).split(/\s+/);
+  const name = wanted ?? UNPACED.find((one) => allowed.includes(one)) ?? 'reno';
+  if (!allowed.includes(name))
+    throw new RangeError(`--congestion-control ${name}: expected one that this machine allows: ${allowed.join(' ')}`);
+  await space.sysctl({ [CONGESTION_CONTROL]: name });
 }
 
 async function startServers(pod: Namespace, dir: string): Promise<void> {

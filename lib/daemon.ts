@@ -278,6 +278,7 @@ function engineOptions(options: Options): EngineOptions {
     udpTimeoutMs: options.udpTimeoutMs,
     maxConnections: options.maxConnections,
     maxConnectionsPerListener: options.maxConnectionsPerListener,
+    ioUring: options.ioUring === 'auto',
     records: options.accessLog !== undefined,
   };
 }

@@ -137,6 +137,16 @@ const RELAYING = {
     integerParser(1, 64),
     1,
   ),
+  'io-uring': valueFlag(
+    [
+      'Relaying',
+      '<use>',
+      'auto: the native engine sends what it can in batches, where the kernel has io_uring; or off',
+    ],
+    choiceParser(['auto', 'off']),
+    'auto',
+    'auto',
+  ),
   'dial-attempts': number(['Relaying', '<count>', 'different backends tried for one client'], integerParser(1, 100), 4),
 };
 

@@ -43,6 +43,7 @@ export function optionsFrom(
     redirect: flags.redirect,
     engine: flags.engine,
     relayThreads: flags['relay-threads'],
+    ioUring: flags['io-uring'],
     bindAddress: flags['bind-address'],
     bindAddressHardFail: flags['bind-address-hard-fail'],
     proxyPortRange: flags['proxy-port-range'],

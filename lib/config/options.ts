@@ -32,6 +32,7 @@ export interface Options {
   readonly redirect: RedirectMode;
   readonly engine: EngineChoice;
   readonly relayThreads: number;
+  readonly ioUring: 'auto' | 'off';
   /** `0.0.0.0` and `::` mean every address of the family. */
   readonly bindAddress: Ip;
   readonly bindAddressHardFail: boolean;

@@ -88,6 +88,8 @@ export interface EngineOptions {
   readonly maxConnectionsPerListener: number;
   /** Clients remembered for one Service port (rule B2); the longest unused one makes room. At least 1. */
   readonly maxAffinityClients: number;
+  /** Collect calls in an io_uring where the engine and the kernel can (io_uring(7)). */
+  readonly ioUring: boolean;
   /** Report a `ConnectionRecord` for every connection (rule H5). */
   readonly records: boolean;
 }
@@ -103,6 +105,7 @@ export const defaultEngineOptions: EngineOptions = {
   maxConnections: 0,
   maxConnectionsPerListener: 0,
   maxAffinityClients: 65_536,
+  ioUring: true,
   records: false,
 };
 

@@ -74,6 +74,17 @@ export const SPLICE_F_MOVE = 1;
 export const SPLICE_F_NONBLOCK = 2;
 export const SPLICE_F_MORE = 4;
 
+/** io_uring_setup(2), io_uring_enter(2), mmap(2). */
+export const IORING_OP_SENDMSG = 9;
+export const IORING_OP_SEND = 26;
+export const IORING_FEAT_SINGLE_MMAP = 1;
+export const IORING_ENTER_GETEVENTS = 1;
+export const IORING_OFF_SQ_RING = 0;
+export const IORING_OFF_SQES = 0x10000000;
+export const PROT_READ_WRITE = 3;
+export const MAP_SHARED_POPULATE = 0x8001;
+export const MAP_FAILED = -1;
+
 /** errno(3). */
 export const EPERM = 1;
 export const EINTR = 4;

@@ -81,6 +81,23 @@ export const write = bind<Call3>('intptr_t write(int, uintptr_t, size_t)');
 /** memcpy(3): (to, from, length). Cheaper than a view on the source when both are only known by address. */
 export const memcpy = bind<Call3>('uintptr_t memcpy(uintptr_t, uintptr_t, size_t)');
 
+/** io_uring_setup(2), io_uring_enter(2): no libc has a function for them; the numbers are those of x64 and arm64 alike. */
+const syscall = bind<(n: number, a: number, b: number, c: number, d: number, e: number, f: number) => number>(
+  'intptr_t syscall(intptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t)',
+);
+const IO_URING_SETUP = 425;
+const IO_URING_ENTER = 426;
+/** io_uring_setup(2): (entries, io_uring_params) -> descriptor. */
+export const ioUringSetup = (entries: number, params: number): number =>
+  syscall(IO_URING_SETUP, entries, params, 0, 0, 0, 0);
+/** io_uring_enter(2): (fd, entries to submit, completions to wait for, flags) -> entries submitted. */
+export const ioUringEnter = (fd: number, submit: number, wait: number, flags: number): number =>
+  syscall(IO_URING_ENTER, fd, submit, wait, flags, 0, 0);
+/** mmap(2): (hint or 0, length, protection, flags, fd, offset) -> address, or MAP_FAILED. */
+export const mmap = bind<Call6>('intptr_t mmap(uintptr_t, size_t, int, int, int, intptr_t)');
+/** munmap(2): (address, length). */
+export const munmap = bind<Call2>('int munmap(uintptr_t, size_t)');
+
 /** The result of a call that should not fail, or `SystemError`. */
 export function must(syscall: string, result: number): number {
   if (result < 0) throw new SystemError(syscall, errno());
@@ -90,4 +107,9 @@ export function must(syscall: string, result: number): number {
 /** The address of the bytes of a buffer that V8 does not move: every `ArrayBuffer` of its own. */
 export function addressOf(buffer: ArrayBuffer): number {
   return Number(koffi.address(buffer));
+}
+
+/** Memory that is not ours as a buffer. Whoever unmaps it lets go of the buffer first. */
+export function viewOf(address: number, bytes: number): ArrayBuffer {
+  return koffi.view(address, bytes);
 }

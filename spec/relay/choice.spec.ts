@@ -7,6 +7,9 @@ import { EngineProcess, ROOT } from '../support/engine-process.js';
 import { nativeFault } from '../support/native.js';
 import { requires } from '../support/requires.js';
 
+/** The same on all architectures. */
+const IO_URING_SETUP = 425;
+
 async function whatRuns(options: Parameters<typeof EngineProcess.start>[0]) {
   const engine = await EngineProcess.start(options);
   try {
@@ -34,6 +37,27 @@ describe('engine choice', () => {
     expect(logs).to.have.length(1);
     expect(logs[0]?.level).to.equal('info');
     expect(logs[0]?.fields['reason']).to.match(/cannot run here: connect: ENETUNREACH/);
+  });
+
+  describe('under seccomp', () => {
+    const filter = new URL('../support/programs/forbid.js', import.meta.url);
+    const without = (call: number) => ['env', `FORBIDDEN_CALL=${call}`, `NODE_OPTIONS=--import=${filter}`];
+
+    it('takes portable where a call it cannot do without is forbidden, with one line that names it', async () => {
+      const splice = process.arch === 'x64' ? 275 : 76;
+      const { name, logs } = await whatRuns({ engine: 'auto', wrapper: without(splice) });
+      expect(name).to.equal('portable');
+      expect(logs).to.have.length(1);
+      expect(logs[0]?.fields['reason']).to.match(/cannot run here: splice: EPERM/);
+    });
+
+    it('takes native without io_uring where that is forbidden, with one line that says so', async () => {
+      const { name, logs } = await whatRuns({ engine: 'auto', wrapper: without(IO_URING_SETUP) });
+      expect(name).to.equal('native');
+      expect(logs).to.have.length(1);
+      expect(logs[0]?.level).to.equal('info');
+      expect(logs[0]?.fields['reason']).to.equal('io_uring_setup: EPERM');
+    });
   });
 
   describe('without koffi (npm ci --omit=optional)', () => {

@@ -40,6 +40,12 @@ export class UdpClient {
     });
   }
 
+  /** Sends in this order; resolves when the kernel has them all, and over loopback they have arrived. */
+  async deliver(...datagrams: readonly string[]): Promise<void> {
+    for (const datagram of datagrams)
+      await new Promise<void>((resolve) => this.#socket.send(datagram, () => resolve()));
+  }
+
   /** Sends and waits for one more answer. */
   async ask(datagram: string | Buffer, withinMs?: number): Promise<Buffer> {
     const before = this.received.length;

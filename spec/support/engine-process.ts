@@ -20,6 +20,7 @@ import {
   type ListenerKey,
   type ListenerSpec,
 } from '../../lib/relay/engine.js';
+import { until } from './until.js';
 
 export interface HostStart {
   readonly engine: EngineChoice;
@@ -117,6 +118,18 @@ export class EngineProcess implements Engine {
     const exited = once(this.#child, 'exit');
     await this.#call('stop', drainMs);
     await exited;
+  }
+
+  /** Runs `work` while the engine does not: what arrives meanwhile is there at once for it. */
+  async whileFrozen(work: () => Promise<void>): Promise<void> {
+    const state = async () => /\) (\S)/.exec(await readFile(`/proc/${this.#child.pid}/stat`, 'utf8'))?.[1];
+    this.#child.kill('SIGSTOP');
+    try {
+      await until('the engine to stand still', async () => (await state()) === 'T');
+      await work();
+    } finally {
+      this.#child.kill('SIGCONT');
+    }
   }
 
   /** Open descriptors. */

@@ -8,6 +8,8 @@ import { AffinityTables } from '../../balance/affinity.js';
 import { Balancer } from '../../balance/balancer.js';
 import type { Backend } from '../../model/backend.js';
 import { monotonicClock } from '../../model/clock.js';
+import { SystemError } from '../../sys/errors.js';
+import { Ring } from '../../sys/ring.js';
 import type { ConnectionBudget } from '../budget.js';
 import type { Bound, EngineEvents, EngineOptions, EngineStats, ListenerKey, ListenerSpec } from '../engine.js';
 import { ListenError } from '../engine.js';
@@ -23,6 +25,8 @@ import { openUdpListener } from './udp-options.js';
 import { UdpRelay } from './udp-relay.js';
 
 const HOUSEKEEPING_MS = 5_000;
+/** Calls of one batch. */
+const RING_CALLS = 64;
 
 export class NativeEngine implements ThreadEngine {
   readonly #loop = new Loop();
@@ -34,6 +38,7 @@ export class NativeEngine implements ThreadEngine {
   /** Closed, with connections that still drain. */
   readonly #draining = new Set<Listener>();
   readonly #indexes = new Slots(16, () => undefined);
+  readonly #ring: Ring | undefined;
   #idle: (() => void) | undefined;
   #stopped = false;
 
@@ -49,7 +54,8 @@ export class NativeEngine implements ThreadEngine {
     });
     const lastEnded = (listener: Listener) => this.#lastEnded(listener);
     this.#tcp = new TcpRelay(this.#loop, this.#gate, events, options, budget, lastEnded);
-    this.#udp = new UdpRelay(this.#loop, this.#gate, events, options);
+    this.#ring = options.ioUring ? openRing(events) : undefined;
+    this.#udp = new UdpRelay(this.#loop, this.#gate, events, options, this.#ring);
     this.#loop.addPart(this.#udp);
     this.#loop.addPart(this.#tcp);
     this.#loop.addPart(this.#gate);
@@ -135,14 +141,19 @@ export class NativeEngine implements ThreadEngine {
     for (const listener of [...this.#draining]) this.#tcp.drain(listener, drainMs);
     if (this.#draining.size > 0) await new Promise<void>((resolve) => this.#onIdle(resolve));
     this.#tcp.pipes.trim();
-    this.#loop.stop();
+    this.#closeOwn();
   }
 
   /** Closes every descriptor at once, without a word to anybody: the thread ends. */
   abandon(): void {
     for (const listener of this.#listeners.values()) this.#rest(listener);
     this.#tcp.abandon();
+    this.#closeOwn();
+  }
+
+  #closeOwn(): void {
     this.#loop.stop();
+    this.#ring?.close();
   }
 
   /** Listens where there are backends, rests where there are none. Throws `ListenError`. */
@@ -189,5 +200,16 @@ export class NativeEngine implements ThreadEngine {
       before?.();
       resolve();
     };
+  }
+}
+
+/** A kernel may lack io_uring, forbid it (sysctl kernel.io_uring_disabled), or a container may (seccomp): then there is none. */
+function openRing(events: EngineEvents): Ring | undefined {
+  try {
+    return new Ring(RING_CALLS);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    events.log('info', 'no io_uring here, datagrams are sent one by one', { reason: error.message });
+    return undefined;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Owns the UDP flows of a relay thread, from the first datagram to the last idle moment.
  *
- *   listener readable -> recvmmsg -> flow (new: pick, connect) -> send -> backend
+ *   listener readable -> recvmmsg -> flow (new: pick, connect) -> queued, sent together -> backend
  *   flow readable     -> recv -> batch of replies -> sendmmsg from the dialled address -> client
  *
  * A flow's socket is connected, so that the kernel filters strangers and tells of a port that refuses (udp(7)). Descriptors are
@@ -9,21 +9,21 @@
  */
 import type { Target } from '../../balance/target.js';
 import * as linux from '../../sys/constants.js';
-import { close, errno, send } from '../../sys/libc.js';
-import { Messages } from '../../sys/messages.js';
+import { close, errno } from '../../sys/libc.js';
+import type { Ring } from '../../sys/ring.js';
 import { SOCKADDR_BYTES } from '../../sys/sockaddr.js';
 import { familyNumber } from '../../sys/socket.js';
 import type { EngineEvents, EngineOptions } from '../engine.js';
-import { type AcceptGate, isExhaustion } from './accept-gate.js';
+import type { AcceptGate } from './accept-gate.js';
 import { emptyList, type FlowList, Flows, KEY_WORDS, PEER_WORDS } from './flows.js';
 import type { Listener } from './listener.js';
 import { type Loop, type Part, UDP_FLOW, UDP_LISTENER } from './loop.js';
 import { Retained } from './retained.js';
 import { isWildcard } from './udp-options.js';
 import { UdpReplies } from './udp-replies.js';
+import { BATCH, UdpRequests } from './udp-requests.js';
 import { UdpUpstreams } from './udp-upstreams.js';
 
-const BATCH = 32;
 /** Batches of one listener in one turn (fairness). */
 const BATCHES_A_TURN = 4;
 /** Lists are looked at for what is over at most this often. */
@@ -45,7 +45,7 @@ interface Receiving {
 export class UdpRelay implements Part {
   readonly #flows: Flows;
   readonly #retained: Retained;
-  readonly #requests = new Messages(BATCH);
+  readonly #requests: UdpRequests;
   readonly #replies: UdpReplies;
   readonly #upstreams: UdpUpstreams;
   readonly #receiving: (Receiving | undefined)[] = [];
@@ -59,11 +59,13 @@ export class UdpRelay implements Part {
     gate: AcceptGate,
     events: EngineEvents,
     private readonly options: EngineOptions,
+    ring: Ring | undefined,
   ) {
     this.#flows = new Flows((capacity) => this.#retained.grow(capacity));
     this.#retained = new Retained(this.#flows.slots.capacity);
     this.#replies = new UdpReplies(this.#flows);
     this.#upstreams = new UdpUpstreams(this.#flows, loop, gate, events, options);
+    this.#requests = new UdpRequests(this.#flows, this.#retained, this.#upstreams, ring, (f) => this.#end(f));
     loop.handle(UDP_LISTENER, (index, generation) => this.#listenerReady(index, generation));
     loop.handle(UDP_FLOW, (f, generation) => this.#flowReady(f, generation));
   }
@@ -103,6 +105,7 @@ export class UdpRelay implements Part {
 
   /** Out of descriptors: lets go what has been idle. */
   shed(nowMs: number): void {
+    this.#requests.flush();
     const idle = (f: number): boolean => nowMs - (this.#flows.activeAt[f] ?? nowMs) >= SHED_IDLE_MS;
     for (const receiving of this.#receiving) if (receiving !== undefined) this.#endWhere(receiving, idle);
   }
@@ -120,10 +123,11 @@ export class UdpRelay implements Part {
     const receiving = this.#receiving[index];
     if (receiving === undefined || receiving.listener.generation !== generation) return;
     for (let batches = 0; batches < BATCHES_A_TURN; batches++) {
-      const count = this.#requests.receive(receiving.listener.fd);
+      const count = this.#requests.receive(receiving.listener);
       if (count <= 0) return;
       for (let i = 0; i < count; i++) this.#request(receiving, i);
-      this.#requests.release(count);
+      this.#requests.flush();
+      this.#requests.messages.release(count);
       if (count < BATCH) return;
     }
   }
@@ -139,23 +143,28 @@ export class UdpRelay implements Part {
       const list = this.#flows.list[f];
       if (list !== undefined) this.#flows.touch(f, list, this.loop.nowMs);
     }
-    if (f < 0 || !this.#send(f, this.#requests.data(i), this.#requests.length(i))) listener.datagramsDropped += 1;
+    if (f < 0) listener.datagramsDropped += 1;
+    else this.#requests.queue(f, i);
   }
 
   #readKey({ family, wildcard }: Receiving, i: number): void {
     const key = this.#key;
-    const { words } = this.#requests.peers;
+    const { messages } = this.#requests;
+    const { words } = messages.peers;
     const at = i * SOCKADDR_WORDS;
     const count = family === linux.AF_INET6 ? PEER_WORDS : 4;
     for (let word = 0; word < PEER_WORDS; word++) key[word] = word < count ? (words[at + word] ?? 0) : 0;
-    if (wildcard) this.#requests.readLocal(i, key, PEER_WORDS);
+    if (wildcard) messages.readLocal(i, key, PEER_WORDS);
     else key.fill(0, PEER_WORDS);
   }
 
   /** A flow for a new client, connected; -1 where no backend can be reached. */
   #begin(receiving: Receiving): number {
     const { listener, unreplied } = receiving;
-    if (listener.active >= this.options.maxUdpFlows) this.#evict(receiving);
+    if (listener.active >= this.options.maxUdpFlows) {
+      this.#requests.flush();
+      this.#evict(receiving);
+    }
     const { nowMs } = this.loop;
     const f = this.#flows.begin(listener, this.#key, unreplied, nowMs);
     listener.active += 1;
@@ -164,39 +173,6 @@ export class UdpRelay implements Part {
     if (this.#upstreams.connect(f)) return f;
     this.#end(f);
     return -1;
-  }
-
-  /** Sends one datagram to the backend of a flow, to another one if it refuses (rule U4). False: it is lost. */
-  #send(f: number, address: number, length: number): boolean {
-    for (;;) {
-      const listener = this.#flows.listener[f];
-      if (listener === undefined) return false;
-      if (send(this.#flows.fd[f] ?? -1, address, length, linux.MSG_NOSIGNAL) >= 0) {
-        listener.datagramsUp += 1;
-        listener.bytesUp += length;
-        this.#retained.keep(f, address, length);
-        return true;
-      }
-      const error = errno();
-      if (error === linux.EINTR) continue;
-      if (error === linux.EAGAIN || error === linux.EMSGSIZE || isExhaustion(error)) return false;
-      // The error is the answer to an earlier datagram (udp(7)); this one has not been sent.
-      if (!this.#move(f, error)) return false;
-    }
-  }
-
-  /** The backend of a flow refuses: gives it another one, and the datagrams that were not answered. False: the flow has ended. */
-  #move(f: number, error: number): boolean {
-    const flows = this.#flows;
-    const listener = flows.listener[f];
-    if (!this.#upstreams.move(f, error)) {
-      if (listener !== undefined) listener.datagramsDropped += this.#retained.each(f, ignore);
-      this.#end(f);
-      return false;
-    }
-    const fd = flows.fd[f] ?? -1;
-    this.#retained.each(f, (address, length) => send(fd, address, length, linux.MSG_NOSIGNAL));
-    return true;
   }
 
   #flowReady(f: number, generation: number): void {
@@ -210,7 +186,7 @@ export class UdpRelay implements Part {
       return;
     }
     const error = errno();
-    if (error !== linux.EAGAIN && error !== linux.EINTR) this.#move(f, error);
+    if (error !== linux.EAGAIN && error !== linux.EINTR) this.#requests.move(f, error);
   }
 
   #answered(f: number, { listener, replied }: Receiving): void {
@@ -276,5 +252,3 @@ export class UdpRelay implements Part {
     if (listener !== undefined) listener.active -= 1;
   }
 }
-
-function ignore(): void {}
