@@ -31,7 +31,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   });
   return {
     rounds: count('--rounds', values.rounds) ?? (values.quick ? 1 : 5),
-    warmUpS: 1,
+    // Just-in-time compilers need it, and run in the background for the first seconds.
+    warmUpS: values.quick ? 1 : 4,
     measureS: count('--seconds', values.seconds) ?? (values.quick ? 1 : 3),
     idleConnections: values.quick ? 2_000 : 8_000,
     figures: values.only?.split(','),

@@ -75,7 +75,6 @@ export const SPLICE_F_NONBLOCK = 2;
 export const SPLICE_F_MORE = 4;
 
 /** io_uring_setup(2), io_uring_enter(2), mmap(2). */
-export const IORING_OP_SENDMSG = 9;
 export const IORING_OP_SEND = 26;
 export const IORING_FEAT_SINGLE_MMAP = 1;
 export const IORING_ENTER_GETEVENTS = 1;
@@ -88,6 +87,7 @@ export const MAP_FAILED = -1;
 /** errno(3). */
 export const EPERM = 1;
 export const EINTR = 4;
+export const EBADF = 9;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
 export const EINVAL = 22;

@@ -67,11 +67,6 @@ export class Messages {
     return this.#data.address + i * DATAGRAM_BYTES;
   }
 
-  /** Address of the msghdr of message `i`, for sendmsg(2). */
-  header(i: number): number {
-    return this.#headers.address + i * HEADER_WORDS * 4;
-  }
-
   /** As recvmmsg(2). What an earlier call received is gone. */
   receive(fd: number): number {
     return recvmmsg(fd, this.#headers.address, this.count, MSG_DONTWAIT, 0);

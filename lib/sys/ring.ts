@@ -2,7 +2,7 @@
  * Owns one io_uring (io_uring(7)): calls that are collected and then made by a single one into the kernel, one after another,
  * where no other process runs in between.
  *
- *   send, sendMessage -> submission entries -> submit (io_uring_enter) -> completion entries -> done(id, result)
+ *   send -> submission entries -> submit (io_uring_enter) -> completion entries -> done(id, result)
  *
  * Only calls that never wait are made this way (sockets with MSG_DONTWAIT), so all of them are complete when `submit` returns.
  *
@@ -71,15 +71,25 @@ export class Ring {
 
   /** As send(2). Memory must stay as it is until `submit`. */
   send(fd: number, address: number, length: number, flags: number, id: number): void {
-    this.#add(linux.IORING_OP_SEND, fd, address, length, flags, id);
+    if (this.#pending === this.capacity) throw new RangeError(`a ring of ${this.capacity} is full`);
+    const entries = this.#entries;
+    const at = (this.#tail & this.#mask) * ENTRY_WORDS;
+    // The words that no call of ours uses are zero from the start.
+    entries[at] = linux.IORING_OP_SEND;
+    entries[at + 1] = fd;
+    entries[at + 4] = address | 0;
+    entries[at + 5] = Math.floor(address / 2 ** 32);
+    entries[at + 6] = length;
+    entries[at + 7] = flags;
+    entries[at + 8] = id;
+    this.#tail = (this.#tail + 1) | 0;
+    this.#pending += 1;
   }
 
-  /** As sendmsg(2), with the address of a msghdr. */
-  sendMessage(fd: number, header: number, flags: number, id: number): void {
-    this.#add(linux.IORING_OP_SENDMSG, fd, header, 1, flags, id);
-  }
-
-  /** Makes the calls, in order, and reports each to `done`, which must not submit itself; those that the kernel does not take fail with its reason. */
+  /**
+   * Makes the calls, in order, and reports each to `done`, which must not submit itself. Those that the kernel does not take, since
+   * it is short of something, fail with EAGAIN. Throws `SystemError` where it has taken calls and never ends them.
+   */
   submit(done: Done): void {
     const count = this.#pending;
     if (count === 0) return;
@@ -103,22 +113,6 @@ export class Ring {
     for (const [address, bytes] of this.#mapped.splice(0)) munmap(address, bytes);
   }
 
-  #add(operation: number, fd: number, address: number, length: number, flags: number, id: number): void {
-    if (this.#pending === this.capacity) throw new RangeError(`a ring of ${this.capacity} is full`);
-    const entries = this.#entries;
-    const at = (this.#tail & this.#mask) * ENTRY_WORDS;
-    // The words that no call of ours uses are zero from the start.
-    entries[at] = operation;
-    entries[at + 1] = fd;
-    entries[at + 4] = address | 0;
-    entries[at + 5] = Math.floor(address / 2 ** 32);
-    entries[at + 6] = length;
-    entries[at + 7] = flags;
-    entries[at + 8] = id;
-    this.#tail = (this.#tail + 1) | 0;
-    this.#pending += 1;
-  }
-
   /** Lets the kernel take what it has not taken, and waits until `count` completions are there. Returns an errno, 0 for none. */
   #enter(count: number): number {
     const left = (this.#tail - (this.#shared[this.#headAt] ?? 0)) | 0;
@@ -127,7 +121,7 @@ export class Ring {
     return error === linux.EINTR ? 0 : error;
   }
 
-  /** The kernel is short of something: what it has not taken fails. */
+  /** What the kernel has not taken fails. */
   #takeBack(completed: number, error: number): number {
     const head = this.#shared[this.#headAt] ?? 0;
     // With all of them taken there is nothing to wait for, and nobody to tell.
@@ -135,7 +129,7 @@ export class Ring {
     let count = completed;
     for (let one = head; one !== this.#tail; one = (one + 1) | 0, count++) {
       this.#done[2 * count] = this.#entries[(one & this.#mask) * ENTRY_WORDS + 8] ?? 0;
-      this.#done[2 * count + 1] = -error;
+      this.#done[2 * count + 1] = -linux.EAGAIN;
     }
     this.#tail = head;
     this.#shared[this.#tailAt] = head;

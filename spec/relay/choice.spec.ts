@@ -9,6 +9,7 @@ import { requires } from '../support/requires.js';
 
 /** The same on all architectures. */
 const IO_URING_SETUP = 425;
+const IO_URING_ENTER = 426;
 
 async function whatRuns(options: Parameters<typeof EngineProcess.start>[0]) {
   const engine = await EngineProcess.start(options);
@@ -57,6 +58,14 @@ describe('engine choice', () => {
       expect(logs).to.have.length(1);
       expect(logs[0]?.level).to.equal('info');
       expect(logs[0]?.fields['reason']).to.equal('io_uring_setup: EPERM');
+    });
+
+    it('takes native without io_uring where that can be set up and not used', async () => {
+      const { name, logs } = await whatRuns({ engine: 'auto', wrapper: without(IO_URING_ENTER) });
+      expect(name).to.equal('native');
+      expect(logs.map(({ fields }) => fields['reason'])).to.deep.equal([
+        'io_uring_enter: expected EBADF twice, got 7,-11,8,-11',
+      ]);
     });
   });
 

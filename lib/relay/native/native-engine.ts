@@ -8,8 +8,7 @@ import { AffinityTables } from '../../balance/affinity.js';
 import { Balancer } from '../../balance/balancer.js';
 import type { Backend } from '../../model/backend.js';
 import { monotonicClock } from '../../model/clock.js';
-import { SystemError } from '../../sys/errors.js';
-import { Ring } from '../../sys/ring.js';
+import type { Ring } from '../../sys/ring.js';
 import type { ConnectionBudget } from '../budget.js';
 import type { Bound, EngineEvents, EngineOptions, EngineStats, ListenerKey, ListenerSpec } from '../engine.js';
 import { ListenError } from '../engine.js';
@@ -18,6 +17,7 @@ import { AcceptGate } from './accept-gate.js';
 import { Housekeeping } from './housekeeping.js';
 import { Listener } from './listener.js';
 import { Loop } from './loop.js';
+import { openRing } from './ring.js';
 import { Slots } from './slots.js';
 import { openTcpListener } from './tcp-options.js';
 import { TcpRelay } from './tcp-relay.js';
@@ -25,8 +25,6 @@ import { openUdpListener } from './udp-options.js';
 import { UdpRelay } from './udp-relay.js';
 
 const HOUSEKEEPING_MS = 5_000;
-/** Calls of one batch. */
-const RING_CALLS = 64;
 
 export class NativeEngine implements ThreadEngine {
   readonly #loop = new Loop();
@@ -200,16 +198,5 @@ export class NativeEngine implements ThreadEngine {
       before?.();
       resolve();
     };
-  }
-}
-
-/** A kernel may lack io_uring, forbid it (sysctl kernel.io_uring_disabled), or a container may (seccomp): then there is none. */
-function openRing(events: EngineEvents): Ring | undefined {
-  try {
-    return new Ring(RING_CALLS);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    events.log('info', 'no io_uring here, datagrams are sent one by one', { reason: error.message });
-    return undefined;
   }
 }
