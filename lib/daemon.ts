@@ -12,6 +12,7 @@ import { RepairLoop } from './apply/repair-loop.js';
 import type { Log } from './config/log.js';
 import type { HostPort, Options } from './config/options.js';
 import { packageVersion } from './config/version.js';
+import { unpackBackends } from './model/backend.js';
 import { monotonicClock } from './model/clock.js';
 import type { KubeEvent } from './model/event.js';
 import { type FrontendKey, frontendKey } from './model/frontend.js';
@@ -246,9 +247,9 @@ export class Daemon {
       listener: (key: string): ListenerView | undefined => {
         const planned = listeners.plannedOf(key);
         if (planned === undefined) return undefined;
-        const { at, backends } = planned;
+        const { at } = planned;
         const [frontends, rejected] = [reconciler.frontendsOf(planned), reconciler.rejectedOf(planned)];
-        return { host: at.host, frontends, rejected, backends };
+        return { host: at.host, frontends, rejected, backends: unpackBackends(planned.backends) };
       },
       nodeEligible,
       recordsDropped: () => this.#accessLog?.dropped ?? 0,

@@ -92,8 +92,8 @@ export class ListenerSet {
    * (a sync failed) and is to have no backends is left to `shrink`, since a redirect may lead to it.
    */
   async grow(opening: readonly PlannedListener[], updates: readonly ListenerUpdate[]): Promise<void> {
-    const growing = updates.filter(({ after }) => after.backends.length > 0);
-    const fresh = opening.filter(({ key, backends }) => backends.length > 0 || !this.#states.has(key));
+    const growing = updates.filter(({ after }) => after.backends !== '');
+    const fresh = opening.filter(({ key, backends }) => backends !== '' || !this.#states.has(key));
     await Promise.all([
       ...fresh.map((planned) => this.#update(planned)),
       ...growing.map(({ after }) => this.#update(after)),

@@ -158,7 +158,7 @@ export class Reconciler {
     }
     for (const listener of [...opening, ...updates.map(({ after }) => after)]) {
       this.#toClose.delete(listener.key);
-      if (listener.backends.length === 0) this.#toEmpty.set(listener.key, listener);
+      if (listener.backends === '') this.#toEmpty.set(listener.key, listener);
       else this.#toEmpty.delete(listener.key);
     }
     for (const step of steps) {

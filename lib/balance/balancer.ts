@@ -3,9 +3,19 @@
  *
  *   replace(backends) -> the ring
  *   pick(client, tried) -> Target -> engine dials -> succeeded | failed
+ *
+ * The ring is made when the first client comes: of thousands of Services a node dials a few, and the others cost one text each.
  */
 import type { Ip } from '../config/address.js';
-import { type Backend, type BackendKey, backendKey } from '../model/backend.js';
+import {
+  type BackendKey,
+  type Backends,
+  backendKey,
+  countBackends,
+  type PackedBackends,
+  packBackends,
+  unpackBackends,
+} from '../model/backend.js';
 import type { Clock } from '../model/clock.js';
 import type { AffinityTable } from './affinity.js';
 import { Target } from './target.js';
@@ -17,9 +27,10 @@ const PROBE_MS = 1_000;
 
 /** For a first pick. */
 export const NONE_TRIED: readonly Target[] = Object.freeze([]);
+const NO_TARGETS: ReadonlyMap<BackendKey, Target> = new Map();
 
 export interface BalancerOptions {
-  readonly backends: readonly Backend[];
+  readonly backends: Backends;
   readonly affinity?: AffinityTable | undefined;
   readonly clock: Clock;
   /** In [0, 1); Math.random where absent. */
@@ -31,8 +42,10 @@ export class Balancer {
   affinity: AffinityTable | undefined;
   readonly #clock: Clock;
   readonly #random: () => number;
-  #ring: readonly Target[] = [];
-  readonly #byKey = new Map<BackendKey, Target>();
+  /** The set until the first pick, undefined from then on. */
+  #asleep: PackedBackends | undefined;
+  #ring: readonly Target[] = NONE_TRIED;
+  #byKey: ReadonlyMap<BackendKey, Target> = NO_TARGETS;
   /** Index of whose turn it is. */
   #next = 0;
   /** Targets with `outUntilMs` set, their time over or not: while it is 0, `pick` asks neither them nor the clock. */
@@ -43,11 +56,11 @@ export class Balancer {
     this.affinity = options.affinity;
     this.#clock = options.clock;
     this.#random = options.random ?? Math.random;
-    this.replace(options.backends);
+    this.#asleep = packBackends(options.backends);
   }
 
   get size(): number {
-    return this.#ring.length;
+    return this.#asleep === undefined ? this.#ring.length : countBackends(this.#asleep);
   }
 
   /** How often a backend was taken out, in all. */
@@ -56,6 +69,7 @@ export class Balancer {
   }
 
   get targets(): readonly Target[] {
+    if (this.#asleep !== undefined) this.#wake(this.#asleep);
     return this.#ring;
   }
 
@@ -64,6 +78,7 @@ export class Balancer {
    * Ejected targets come only after all others.
    */
   pick(client: Ip | undefined, tried: readonly Target[]): Target | undefined {
+    if (this.#asleep !== undefined) this.#wake(this.#asleep);
     if (this.affinity === undefined || client === undefined) return this.#inTurn(tried);
     if (this.#ring.length === 0) return undefined;
     const pin = this.affinity.get(client);
@@ -76,11 +91,22 @@ export class Balancer {
 
   /**
    * Swaps the set. Those that remain keep their turn and their `Target`; newcomers, shuffled, stand behind them.
-   * Returns the targets that left.
+   * Returns the targets that left: none before the first pick.
    */
-  replace(backends: readonly Backend[]): readonly Target[] {
-    const wanted = new Map<BackendKey, Backend>();
-    for (const backend of backends) wanted.set(backendKey(backend), backend);
+  replace(backends: Backends): readonly Target[] {
+    const packed = packBackends(backends);
+    if (this.#asleep === undefined) return this.#swap(packed);
+    this.#asleep = packed;
+    return NONE_TRIED;
+  }
+
+  #wake(packed: PackedBackends): void {
+    this.#asleep = undefined;
+    this.#swap(packed);
+  }
+
+  #swap(packed: PackedBackends): readonly Target[] {
+    const wanted = new Map(unpackBackends(packed).map((backend) => [backendKey(backend), backend]));
     const remaining: Target[] = [];
     const left: Target[] = [];
     for (let step = 0; step < this.#ring.length; step++) {
@@ -88,12 +114,9 @@ export class Balancer {
       (wanted.delete(target.key) ? remaining : left).push(target);
     }
     const newcomers = [...wanted.values()].map((backend) => new Target(backend));
-    for (const target of left) {
-      this.#admit(target);
-      this.#byKey.delete(target.key);
-    }
-    for (const target of newcomers) this.#byKey.set(target.key, target);
+    for (const target of left) this.#admit(target);
     this.#ring = [...remaining, ...this.#shuffled(newcomers)];
+    this.#byKey = new Map(this.#ring.map((target) => [target.key, target]));
     this.#next = 0;
     if (this.#marked > 0) this.#keepWithinHalf();
     return left;

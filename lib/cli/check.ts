@@ -6,7 +6,7 @@
 import { NodeAddresses } from '../apply/node-addresses.js';
 import { familyOf, hostPort, IP_FAMILIES, type Ip, scopeOf } from '../config/address.js';
 import type { HostPort, RedirectMode } from '../config/options.js';
-import { type Backend, backendKey } from '../model/backend.js';
+import { keysOf, type PackedBackends } from '../model/backend.js';
 import { frontendKey } from '../model/frontend.js';
 import type { EndpointSlice, Service } from '../model/objects.js';
 import { servicePortKey } from '../model/service-port.js';
@@ -151,7 +151,7 @@ function redirectRows({ listeners, redirects }: ServicePlan, mode: RedirectMode)
   const text = (to: Destination) =>
     to.kind === 'drop'
       ? 'none here: clients are dropped'
-      : backendsText(to.kind === 'listener' ? backendsOf.get(to.key) : []);
+      : backendsText(to.kind === 'listener' ? backendsOf.get(to.key) : '');
   return redirects.map(({ frontend, owner, to, inside, allowed }) => {
     const ranges = allowed === undefined ? '' : `; only from ${allowed.cidrs.join(' ')}`;
     const pods = inside === undefined ? '' : `; pods and node: ${text(inside)}`;
@@ -159,8 +159,8 @@ function redirectRows({ listeners, redirects }: ServicePlan, mode: RedirectMode)
   });
 }
 
-function backendsText(backends: readonly Backend[] = []): string {
-  return backends.length === 0 ? 'none: clients are refused' : few(backends.map(backendKey));
+function backendsText(backends: PackedBackends = ''): string {
+  return backends === '' ? 'none: clients are refused' : few(keysOf(backends));
 }
 
 function whyNotOurs({ type, headless, proxyName }: Service): string {

@@ -4,7 +4,7 @@
  *   ServicePlan before, ServicePlan after -> diffPlans -> Changes -> reconciler
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Backend } from '../model/backend.js';
+import { type BackendKey, keysOf, type PackedBackends } from '../model/backend.js';
 import { type FrontendKey, frontendKey } from '../model/frontend.js';
 import type { PlannedListener, PlannedRedirect, ServicePlan } from './service-plan.js';
 
@@ -47,20 +47,17 @@ export function isEmpty(changes: Changes): boolean {
 }
 
 /** Backends that the first has and the second has not. */
-export function missingBackends(before: readonly Backend[], after: readonly Backend[]): readonly Backend[] {
-  const kept = new Set(after.map(backendText));
-  return before.filter((backend) => !kept.has(backendText(backend)));
+export function missingBackends(before: PackedBackends, after: PackedBackends): readonly BackendKey[] {
+  if (before === after) return [];
+  const kept = new Set(keysOf(after));
+  return keysOf(before).filter((key) => !kept.has(key));
 }
 
 /** The key stands for place and Service port; what can differ under one key is compared here. */
 function sameListener(a: PlannedListener, b: PlannedListener): boolean {
   return (
     a.affinityTimeoutMs === b.affinityTimeoutMs &&
-    a.backends.length === b.backends.length &&
-    missingBackends(a.backends, b.backends).length === 0
+    missingBackends(a.backends, b.backends).length === 0 &&
+    missingBackends(b.backends, a.backends).length === 0
   );
-}
-
-function backendText(backend: Backend): string {
-  return `${backend.host} ${backend.port}`;
 }

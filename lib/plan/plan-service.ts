@@ -5,7 +5,7 @@
  */
 import { familyOf, hostPort, IP_FAMILIES, type Ip, type IpFamily, scopeOf } from '../config/address.js';
 import { cidrContains } from '../config/cidr.js';
-import type { Backend } from '../model/backend.js';
+import { type PackedBackends, packBackends } from '../model/backend.js';
 import { type Endpoint, endpointsOf } from '../model/endpoints.js';
 import { type Frontend, frontendKey, type SourceRanges } from '../model/frontend.js';
 import type { EndpointSlice, Protocol, Service, ServicePortSpec, TrafficPolicy } from '../model/objects.js';
@@ -175,7 +175,7 @@ class Draft {
     return this.#listen(key, port, { kind: 'redirect', host }, this.#backends(port.endpoints, policy));
   }
 
-  #listen(key: string, port: Port, at: PlannedListener['at'], backends: readonly Backend[]): PlannedListener {
+  #listen(key: string, port: Port, at: PlannedListener['at'], backends: PackedBackends): PlannedListener {
     const { affinityTimeoutMs } = this.#service;
     const listener = { key, servicePort: port.name, family: port.family, at, affinityTimeoutMs, backends };
     this.listeners.push(listener);
@@ -190,14 +190,17 @@ class Draft {
     return false;
   }
 
-  #backends(endpoints: readonly Endpoint[], policy: TrafficPolicy): readonly Backend[] {
-    return selectEndpoints(endpoints, policy, this.#view).map(({ address, port }) => ({ host: address, port }));
+  #backends(endpoints: readonly Endpoint[], policy: TrafficPolicy): PackedBackends {
+    const chosen = selectEndpoints(endpoints, policy, this.#view).map(({ address, port }) => ({ host: address, port }));
+    const packed = packBackends(chosen);
+    // Most listeners of a Service have one set: it is then one text.
+    return this.listeners.find(({ backends }) => backends === packed)?.backends ?? packed;
   }
 
   /** True where policy Local leaves nobody, though there are usable endpoints on other nodes (rule E6, metric no_local_endpoints). */
   #isElsewhere({ name, endpoints }: Port, policy: TrafficPolicy, side: 'internal' | 'external'): boolean {
-    if (policy === 'Cluster' || this.#backends(endpoints, 'Local').length > 0) return false;
-    if (this.#backends(endpoints, 'Cluster').length === 0) return false;
+    if (policy === 'Cluster' || this.#backends(endpoints, 'Local') !== '') return false;
+    if (this.#backends(endpoints, 'Cluster') === '') return false;
     this.#noLocal[side].add(servicePortKey(name));
     return true;
   }
@@ -212,5 +215,5 @@ class Draft {
 }
 
 function leadsTo(listener: PlannedListener): Destination {
-  return listener.backends.length > 0 ? { kind: 'listener', key: listener.key } : REJECT;
+  return listener.backends !== '' ? { kind: 'listener', key: listener.key } : REJECT;
 }

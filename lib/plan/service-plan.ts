@@ -4,7 +4,7 @@
  *   Service + slices + View -> planService -> ServicePlan -> diffPlans -> Changes
  */
 import type { Ip, IpFamily } from '../config/address.js';
-import type { Backend } from '../model/backend.js';
+import type { PackedBackends } from '../model/backend.js';
 import { type Frontend, frontendKey, type SourceRanges } from '../model/frontend.js';
 import type { ObjectKey, Protocol, Service } from '../model/objects.js';
 import type { ServicePortKey, ServicePortName } from '../model/service-port.js';
@@ -30,7 +30,7 @@ export interface PlannedListener {
     | { readonly kind: 'nodePort'; readonly host: Ip; readonly port: number }
     | { readonly kind: 'redirect'; readonly host: Ip };
   readonly affinityTimeoutMs: number | undefined;
-  readonly backends: readonly Backend[];
+  readonly backends: PackedBackends;
 }
 
 /** Where a frontend leads: to one of the plan's listeners, or nowhere (rules E5, E6). */

@@ -6,10 +6,10 @@
  *   status     <- stats               <-
  */
 import type { Ip } from '../config/address.js';
-import type { Backend } from '../model/backend.js';
+import type { Backend, Backends } from '../model/backend.js';
 import type { ServicePortName } from '../model/service-port.js';
 
-export type { Backend };
+export type { Backend, Backends };
 
 /** Names one listener in every call; unique in the process. */
 export type ListenerKey = string;
@@ -38,14 +38,14 @@ export interface Engine {
    * Opens a listener. Resolves when it accepts (or, without backends, when it is registered).
    * Rejects with `ListenError`; the listener is then unknown to the engine.
    */
-  open(listener: ListenerSpec, backends: readonly Backend[]): Promise<Bound>;
+  open(listener: ListenerSpec, backends: Backends): Promise<Bound>;
 
   /**
    * Swaps the backends whole. Established connections to those that left go on (rule T10), UDP flows end at once (rule U5).
    * Rejects with `ListenError` where it has to listen again and cannot: then it stays open without listening, and the next
    * `update` tries again.
    */
-  update(key: ListenerKey, backends: readonly Backend[]): Promise<Bound>;
+  update(key: ListenerKey, backends: Backends): Promise<Bound>;
 
   /** A change of the affinity timeout alone; takes effect at the next pick. */
   setAffinity(key: ListenerKey, affinityTimeoutMs: number | undefined): Promise<void>;

@@ -9,11 +9,12 @@ import { Reconciler } from '../../lib/apply/reconciler.js';
 import { RedirectPorts } from '../../lib/apply/redirect-ports.js';
 import type { IpFamily } from '../../lib/config/address.js';
 import { silentLog } from '../../lib/config/log.js';
+import { keysOf, packBackends } from '../../lib/model/backend.js';
 import { monotonicClock } from '../../lib/model/clock.js';
 import type { EndpointSlice, Service, ServicePortSpec } from '../../lib/model/objects.js';
 import type { ServicePlan } from '../../lib/plan/service-plan.js';
 import type { Redirect, RedirectAction, RedirectChanges } from '../../lib/redirect/redirector.js';
-import type { Backend, Bound, ListenerSpec } from '../../lib/relay/engine.js';
+import type { Backends, Bound, ListenerSpec } from '../../lib/relay/engine.js';
 import { ObjectStore } from '../../lib/source/store.js';
 import { redisService, redisSlice } from '../support/objects.js';
 import { until } from '../support/until.js';
@@ -26,14 +27,14 @@ class WatchedEngine extends FakeEngine {
   readonly wrongs: string[] = [];
   redirector: WatchedRedirector | undefined;
 
-  override async open(listener: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
+  override async open(listener: ListenerSpec, backends: Backends): Promise<Bound> {
     const bound = await super.open(listener, backends);
     this.affinities.set(listener.key, listener.affinityTimeoutMs);
     this.#have(listener.key, backends);
     return bound;
   }
 
-  override async update(key: string, backends: readonly Backend[]): Promise<Bound> {
+  override async update(key: string, backends: Backends): Promise<Bound> {
     const bound = await super.update(key, backends);
     this.#have(key, backends);
     return bound;
@@ -56,9 +57,9 @@ class WatchedEngine extends FakeEngine {
     return open.find((one) => one.host === host && one.port === port && one.servicePort.protocol === protocol)?.key;
   }
 
-  #have(key: string, backends: readonly Backend[]): void {
+  #have(key: string, backends: Backends): void {
     if (backends.length === 0 && this.redirector?.leadsTo(key)) this.wrongs.push(`${key} went before its redirect`);
-    this.backends.set(key, backends.map(({ host, port }) => `${host}:${port}`).sort());
+    this.backends.set(key, [...keysOf(packBackends(backends))].sort());
   }
 }
 

@@ -1,8 +1,9 @@
 /** Owns an engine and a redirector that write down what they are told, in one list, and fail when asked to. */
+import { packBackends, unpackBackends } from '../../lib/model/backend.js';
 import { type FrontendKey, frontendKey } from '../../lib/model/frontend.js';
 import type { Redirect, RedirectChanges, Redirector } from '../../lib/redirect/redirector.js';
 import {
-  type Backend,
+  type Backends,
   type Bound,
   type Engine,
   type EngineStats,
@@ -32,7 +33,7 @@ export class FakeEngine implements Engine {
 
   constructor(readonly journal: Journal) {}
 
-  async open(listener: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
+  async open(listener: ListenerSpec, backends: Backends): Promise<Bound> {
     if (this.open_.has(listener.key)) throw new Error(`opened twice: ${listener.key}`);
     const inUse = [...this.open_.values()].some(
       (one) =>
@@ -48,7 +49,7 @@ export class FakeEngine implements Engine {
     return { port: listener.port };
   }
 
-  async update(key: string, backends: readonly Backend[]): Promise<Bound> {
+  async update(key: string, backends: Backends): Promise<Bound> {
     const port = this.open_.get(key)?.port;
     if (port === undefined) throw new Error(`not open: ${key}`);
     if (backends.length === 0) this.#listening.delete(key);
@@ -125,6 +126,8 @@ export class FakeRedirector implements Redirector {
   async cleanup(): Promise<void> {}
 }
 
-function hosts(backends: readonly Backend[]): string {
-  return `[${backends.map(({ host }) => host).join(' ')}]`;
+function hosts(backends: Backends): string {
+  return `[${unpackBackends(packBackends(backends))
+    .map(({ host }) => host)
+    .join(' ')}]`;
 }

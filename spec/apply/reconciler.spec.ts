@@ -190,7 +190,7 @@ describe('Reconciler', () => {
       family: 'IPv4',
       at,
       affinityTimeoutMs: undefined,
-      backends: [],
+      backends: '',
     } as const;
     expect([reconciler.frontendsOf(listener), reconciler.rejectedOf(listener)]).to.deep.equal([[FRONTEND], []]);
     store.setSlice(redisSlice([]));

@@ -74,6 +74,17 @@ describe('Balancer, turn (B1)', () => {
     );
   });
 
+  it('takes a set as one text, and any number of them before the first client', () => {
+    const balancer = new Balancer({ backends: '10.0.0.1:80 10.0.0.2:80', clock: new FakeClock() });
+    expect(balancer.size).to.equal(2);
+    expect(balancer.replace('10.0.0.3:80')).to.deep.equal([]);
+    expect(balancer.replace('10.0.0.4:80 [fd00::4]:80 10.0.0.5:80')).to.deep.equal([]);
+    expect(balancer.size).to.equal(3);
+    expect(new Set(picks(balancer, 3))).to.deep.equal(new Set(['10.0.0.4:80', '[fd00::4]:80', '10.0.0.5:80']));
+    expect(balancer.replace('').map(({ key }) => key)).to.have.members(['10.0.0.4:80', '[fd00::4]:80', '10.0.0.5:80']);
+    expect(balancer.size).to.equal(0);
+  });
+
   it('keeps the Target of a backend that remains, and what the engine left in it', () => {
     const balancer = balancerOf(1);
     const target = pick(balancer);
@@ -84,6 +95,8 @@ describe('Balancer, turn (B1)', () => {
 
   it('counts a backend that is listed twice once', () => {
     const balancer = new Balancer({ backends: backends(1, 1, 2), clock: new FakeClock() });
+    expect(balancer.size).to.equal(2);
+    pick(balancer);
     expect(balancer.size).to.equal(2);
     expect(balancer.replace(backends(2, 2))).to.have.length(1);
     expect(balancer.size).to.equal(1);

@@ -3,6 +3,7 @@
  * plain words: who is served, who is refused, who is dropped.
  */
 import { expect } from 'chai';
+import { unpackBackends } from '../../lib/model/backend.js';
 import type { Service, SliceEndpoint, TrafficPolicy } from '../../lib/model/objects.js';
 import { planService } from '../../lib/plan/plan-service.js';
 import type { Destination, ServicePlan, View } from '../../lib/plan/service-plan.js';
@@ -94,8 +95,12 @@ function viewOf(zoned: boolean): View {
 
 function followed({ listeners }: ServicePlan, to: Destination | undefined): string {
   if (to?.kind !== 'listener') return to?.kind === 'drop' ? 'dropped' : 'refused';
-  const backends = listeners.find(({ key }) => key === to.key)?.backends ?? [];
-  return backends.length === 0 ? 'listener without backends' : backends.map(({ host }) => host).join(' ');
+  const backends = listeners.find(({ key }) => key === to.key)?.backends ?? '';
+  return backends === ''
+    ? 'listener without backends'
+    : unpackBackends(backends)
+        .map(({ host }) => host)
+        .join(' ');
 }
 
 /** What clients of each frontend meet by the plan. */

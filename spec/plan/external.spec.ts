@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { unpackBackends } from '../../lib/model/backend.js';
 import type { Service } from '../../lib/model/objects.js';
 import { planService } from '../../lib/plan/plan-service.js';
 import type { Destination, View } from '../../lib/plan/service-plan.js';
@@ -29,7 +30,7 @@ function plan(service: Service, endpoints: Parameters<typeof redisSlice>[0], ove
   const frontends = made.redirects.map(({ frontend, to, inside }) => [frontend.address, leads(to), leads(inside)]);
   const listeners = made.listeners.map(({ key, backends }) => [
     leads({ kind: 'listener', key }),
-    ...backends.map(({ host }) => host),
+    ...unpackBackends(backends).map(({ host }) => host),
   ]);
   return { frontends, listeners, made };
 }

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { packBackends } from '../../lib/model/backend.js';
 import type { Service } from '../../lib/model/objects.js';
 import { planService } from '../../lib/plan/plan-service.js';
 import { type Destination, isOurs, resourcesOf, type View } from '../../lib/plan/service-plan.js';
@@ -20,7 +21,7 @@ const dualStack = redisService({ clusterIPs: ['10.96.0.10', 'fd00:96::a'] });
 const slice6 = redisSlice(['fd00::11'], { key: 'work/saythx-redis-6', family: 'IPv6' });
 /** The listener key, or what becomes of clients instead. */
 const leads = (to: Destination | undefined) => (to?.kind === 'listener' ? to.key : to?.kind);
-const backends = (...hosts: string[]) => hosts.map((host) => ({ host, port: 6379 }));
+const backends = (...hosts: string[]) => packBackends(hosts.map((host) => ({ host, port: 6379 })));
 
 describe('planService', () => {
   it('listens on the node port and on a redirect port behind the cluster IP', () => {
@@ -66,7 +67,7 @@ describe('planService', () => {
       'reject',
     ]);
     const six = plan.listeners.filter(({ family }) => family === 'IPv6');
-    expect(six.map((listener) => listener.backends)).to.deep.equal([[], []]);
+    expect(six.map((listener) => listener.backends)).to.deep.equal(['', '']);
   });
 
   it('opens nothing on the node in a family that the Service does not have', () => {
@@ -143,7 +144,7 @@ describe('planService', () => {
 
   it('keeps the listeners of a Service without endpoints, with none to send to (E5)', () => {
     const plan = planService(redisService(), [], view());
-    expect(plan.listeners.map((listener) => listener.backends)).to.deep.equal([[], []]);
+    expect(plan.listeners.map((listener) => listener.backends)).to.deep.equal(['', '']);
     expect(plan.redirects.map(({ to }) => leads(to))).to.deep.equal(['reject']);
   });
 

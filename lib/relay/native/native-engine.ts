@@ -6,7 +6,7 @@
  */
 import { AffinityTables } from '../../balance/affinity.js';
 import { Balancer } from '../../balance/balancer.js';
-import type { Backend } from '../../model/backend.js';
+import type { Backends } from '../../model/backend.js';
 import { monotonicClock } from '../../model/clock.js';
 import type { Ring } from '../../sys/ring.js';
 import type { ConnectionBudget } from '../budget.js';
@@ -75,7 +75,7 @@ export class NativeEngine implements ThreadEngine {
     this.#loop.start();
   }
 
-  async open(spec: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
+  async open(spec: ListenerSpec, backends: Backends): Promise<Bound> {
     if (this.#stopped) throw new ListenError('EINVAL', 'the engine is stopped');
     if (this.#listeners.has(spec.key)) throw new ListenError('EINVAL', `listener ${spec.key} is open already`);
     const balancer = new Balancer({ backends, clock: monotonicClock });
@@ -93,7 +93,7 @@ export class NativeEngine implements ThreadEngine {
     return { port: listener.port };
   }
 
-  async update(key: ListenerKey, backends: readonly Backend[]): Promise<Bound> {
+  async update(key: ListenerKey, backends: Backends): Promise<Bound> {
     const listener = this.#known(key);
     const left = listener.balancer.replace(backends);
     this.#udp.endFlowsTo(listener, left);

@@ -2,7 +2,7 @@
 import type { AffinityTables } from '../../balance/affinity.js';
 import type { Clock } from '../../model/clock.js';
 import type { ConnectionBudget } from '../budget.js';
-import type { Backend, Bound, EngineEvents, EngineOptions, ListenerSpec, ListenerStats } from '../engine.js';
+import type { Backends, Bound, EngineEvents, EngineOptions, ListenerSpec, ListenerStats } from '../engine.js';
 import type { LocalAddresses } from './local-addresses.js';
 
 export interface EngineContext {
@@ -24,7 +24,7 @@ export interface PortableListener {
   /** Connections that are not ended. */
   readonly connections: number;
   /** Balances over these from now on; listens where there are any, and does not where there are none. */
-  setBackends(backends: readonly Backend[]): Promise<Bound>;
+  setBackends(backends: Backends): Promise<Bound>;
   setAffinity(affinityTimeoutMs: number | undefined): void;
   /** Stops accepting, ends UDP flows; resolves then. Connections are reset after `drainMs`, at once for 0. */
   close(drainMs: number): Promise<void>;

@@ -5,7 +5,7 @@
  *   every second        -> sweep: connections and flows that were silent for too long, affinity
  */
 import { AffinityTables } from '../../balance/affinity.js';
-import type { Backend } from '../../model/backend.js';
+import type { Backends } from '../../model/backend.js';
 import { type Clock, monotonicClock } from '../../model/clock.js';
 import { servicePortKey } from '../../model/service-port.js';
 import { ConnectionBudget } from '../budget.js';
@@ -65,7 +65,7 @@ class PortableEngine implements Engine {
     this.#sweeper = setInterval(() => this.#sweep(), sweepPeriodMs(options)).unref();
   }
 
-  open(spec: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
+  open(spec: ListenerSpec, backends: Backends): Promise<Bound> {
     return this.#inTurn(spec.key, async () => {
       if (this.#stopped) throw new ListenError('EINVAL', 'the engine is stopped');
       if (this.#listeners.has(spec.key)) throw new ListenError('EINVAL', `listener ${spec.key} is open already`);
@@ -83,7 +83,7 @@ class PortableEngine implements Engine {
     });
   }
 
-  update(key: ListenerKey, backends: readonly Backend[]): Promise<Bound> {
+  update(key: ListenerKey, backends: Backends): Promise<Bound> {
     return this.#inTurn(key, () => this.#known(key).setBackends(backends));
   }
 

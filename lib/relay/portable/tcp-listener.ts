@@ -7,7 +7,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { Balancer } from '../../balance/balancer.js';
 import { hostPort } from '../../config/address.js';
-import type { Backend } from '../../model/backend.js';
+import type { Backends } from '../../model/backend.js';
 import { servicePortKey } from '../../model/service-port.js';
 import { Counters } from '../counters.js';
 import { type Bound, ListenError, type ListenerSpec, type ListenerStats } from '../engine.js';
@@ -48,7 +48,7 @@ export class TcpListener implements PortableListener {
     return this.#connections.size;
   }
 
-  async setBackends(backends: readonly Backend[]): Promise<Bound> {
+  async setBackends(backends: Backends): Promise<Bound> {
     this.balancer.replace(backends);
     if (this.balancer.size === 0) this.#unlisten();
     else if (this.#server === undefined) await this.#listen();

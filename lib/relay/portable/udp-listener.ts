@@ -10,7 +10,7 @@
 import type { Socket } from 'node:dgram';
 import { Balancer } from '../../balance/balancer.js';
 import { familyOf } from '../../config/address.js';
-import type { Backend } from '../../model/backend.js';
+import type { Backends } from '../../model/backend.js';
 import { servicePortKey } from '../../model/service-port.js';
 import { Counters } from '../counters.js';
 import { type Bound, ListenError, type ListenerSpec, type ListenerStats } from '../engine.js';
@@ -43,7 +43,7 @@ export class UdpListener implements PortableListener {
     this.balancer = new Balancer({ backends: [], clock: context.clock });
   }
 
-  async setBackends(backends: readonly Backend[]): Promise<Bound> {
+  async setBackends(backends: Backends): Promise<Bound> {
     const left = this.balancer.replace(backends);
     if (left.length > 0) this.#endFlows((flow) => flow.target !== undefined && left.includes(flow.target));
     if (this.balancer.size === 0) this.#unlisten();

@@ -7,7 +7,7 @@
  * dies takes its connections along; a new one opens its listeners again on the ports they had.
  */
 import type { EngineChoice } from '../../config/options.js';
-import type { Backend } from '../../model/backend.js';
+import type { Backends } from '../../model/backend.js';
 import { servicePortKey } from '../../model/service-port.js';
 import { sharedBudget } from '../budget.js';
 import {
@@ -78,7 +78,7 @@ export class RelayThreads implements Engine {
     throw failed.reason;
   }
 
-  async open(spec: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
+  async open(spec: ListenerSpec, backends: Backends): Promise<Bound> {
     if (this.#shardOf.has(spec.key)) throw new ListenError('EINVAL', `listener ${spec.key} is open already`);
     const shard = this.#shards[hash(servicePortKey(spec.servicePort)) % this.#shards.length];
     if (shard === undefined) throw new ListenError('EINVAL', 'the relay threads do not run');
@@ -91,7 +91,7 @@ export class RelayThreads implements Engine {
     }
   }
 
-  async update(key: ListenerKey, backends: readonly Backend[]): Promise<Bound> {
+  async update(key: ListenerKey, backends: Backends): Promise<Bound> {
     return this.#known(key).update(key, backends);
   }
 

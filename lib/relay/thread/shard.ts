@@ -4,7 +4,7 @@
  *   open, update, close -> remembered -> RelayThread
  *   died -> wait -> new RelayThread -> open all that is remembered
  */
-import type { Backend } from '../../model/backend.js';
+import { type Backends, type PackedBackends, packBackends } from '../../model/backend.js';
 import { ConnectionBudget } from '../budget.js';
 import type { Bound, EngineEvents, EngineStats, ListenerKey, ListenerSpec } from '../engine.js';
 import type { ThreadData } from './messages.js';
@@ -12,7 +12,7 @@ import { RelayThread } from './relay-thread.js';
 
 interface Remembered {
   spec: ListenerSpec;
-  backends: readonly Backend[];
+  backends: PackedBackends;
 }
 
 /** A thread that lived this long died of something new: it is replaced at once. */
@@ -53,18 +53,20 @@ export class Shard {
     this.#startedAtMs = performance.now();
   }
 
-  async open(spec: ListenerSpec, backends: readonly Backend[]): Promise<Bound> {
+  async open(spec: ListenerSpec, backends: Backends): Promise<Bound> {
+    const packed = packBackends(backends);
     await this.#running;
-    const bound = await this.#thread.call('open', spec, backends);
-    this.#listeners.set(spec.key, { spec: { ...spec, port: bound.port }, backends });
+    const bound = await this.#thread.call('open', spec, packed);
+    this.#listeners.set(spec.key, { spec: { ...spec, port: bound.port }, backends: packed });
     return bound;
   }
 
-  async update(key: ListenerKey, backends: readonly Backend[]): Promise<Bound> {
+  async update(key: ListenerKey, backends: Backends): Promise<Bound> {
+    const packed = packBackends(backends);
     const listener = this.#listeners.get(key);
-    if (listener !== undefined) listener.backends = backends;
+    if (listener !== undefined) listener.backends = packed;
     await this.#running;
-    const bound = await this.#thread.call('update', key, backends);
+    const bound = await this.#thread.call('update', key, packed);
     if (listener !== undefined) listener.spec = { ...listener.spec, port: bound.port };
     return bound;
   }
