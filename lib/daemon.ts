@@ -9,6 +9,7 @@ import { NodeAddresses } from './apply/node-addresses.js';
 import { type FormerPorts, Reconciler } from './apply/reconciler.js';
 import { RedirectPorts } from './apply/redirect-ports.js';
 import { RepairLoop } from './apply/repair-loop.js';
+import { collectGarbage } from './config/heap.js';
 import type { Log } from './config/log.js';
 import type { HostPort, Options } from './config/options.js';
 import { packageVersion } from './config/version.js';
@@ -225,6 +226,8 @@ export class Daemon {
     status.onSync((durationMs) => {
       if (said) return;
       said = true;
+      // What the first lists and the first sync left behind.
+      collectGarbage();
       this.#log.info('ready', {
         services: [...this.#store.services()].length,
         redirect: this.#options.redirect,

@@ -6,6 +6,7 @@
  * Commands are imported when they run, so that `--help` and `--version` answer at once.
  */
 import { hostname } from 'node:os';
+import { keepHeapsSmall } from '../config/heap.js';
 import type { Options } from '../config/options.js';
 import { packageVersion } from '../config/version.js';
 import type { ExitCode } from './exit-code.js';
@@ -35,6 +36,7 @@ type Runner = (line: CommandLine, faults: string[]) => Promise<ExitCode>;
 const COMMANDS: Readonly<Record<CommandName, Runner>> = { run, demo, status, check, cleanup };
 
 async function run(line: CommandLine): Promise<ExitCode> {
+  keepHeapsSmall();
   const { resolveRun } = await import('./resolve-run.js');
   const resolve = () => resolveRun(line, environment());
   const resolved = await resolve();

@@ -12,7 +12,7 @@ export interface Frontend {
 export type FrontendKey = string;
 
 export function frontendKey(frontend: Frontend): FrontendKey {
-  return `${hostPort(frontend.address, frontend.port)}/${frontend.protocol}`;
+  return [hostPort(frontend.address, frontend.port), frontend.protocol].join('/');
 }
 
 /** Clients of a frontend by where they come from (rule E8). */

@@ -11,7 +11,8 @@ export type Protocol = 'TCP' | 'UDP';
 export type ObjectKey = string;
 
 export function objectKey(namespace: string, name: string): ObjectKey {
-  return `${namespace}/${name}`;
+  // Joined, not added up: text that is added up stays in its pieces in memory, and keys are many.
+  return [namespace, name].join('/');
 }
 
 export type TrafficPolicy = 'Cluster' | 'Local';
@@ -58,7 +59,8 @@ export interface EndpointSlice {
   readonly service: ObjectKey;
   readonly family: IpFamily;
   readonly ports: readonly EndpointPort[];
-  readonly endpoints: readonly SliceEndpoint[];
+  /** A parsed slice has them packed: see `SliceEndpoints`. */
+  readonly endpoints: Iterable<SliceEndpoint>;
   /** Made from a v1 Endpoints object; ignored where the Service has a slice of its own (rule S3). */
   readonly fromEndpoints: boolean;
   /** When what made it as it is happened in the cluster, in milliseconds since the epoch, where a controller says so. */

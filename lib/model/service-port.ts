@@ -17,8 +17,11 @@ export function servicePortName(service: Service, port: ServicePortSpec, protoco
 }
 
 export function servicePortKey(name: ServicePortName): ServicePortKey {
-  const port = name.port === '' ? '' : `:${name.port}`;
-  return `${name.namespace}/${name.service}${port}/${name.protocol}`;
+  const { namespace, service, port, protocol } = name;
+  // Joined, not added up: text that is added up stays in its pieces in memory, and keys are many.
+  const words =
+    port === '' ? [namespace, '/', service, '/', protocol] : [namespace, '/', service, ':', port, '/', protocol];
+  return words.join('');
 }
 
 export function serviceKeyOf(name: ServicePortName): ObjectKey {

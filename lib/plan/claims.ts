@@ -18,7 +18,7 @@ interface Claim {
 
 interface Claimed {
   readonly createdAt: string;
-  readonly resources: ReadonlySet<ResourceKey>;
+  readonly resources: readonly ResourceKey[];
 }
 
 export class Claims {
@@ -31,14 +31,14 @@ export class Claims {
     const affected = new Set<ObjectKey>();
     const after = new Set(resources);
     const known = this.#byService.get(service);
-    const before = known?.resources ?? new Set();
+    const before = new Set(known?.resources);
     // A Service of another age is another Service, of the same name.
     const isNew = known?.createdAt !== createdAt;
     for (const resource of before) if (isNew || !after.has(resource)) this.#release(service, resource, affected);
     for (const resource of after) {
       if (isNew || !before.has(resource)) this.#claim(service, createdAt, resource, affected);
     }
-    if (after.size > 0) this.#byService.set(service, { createdAt, resources: after });
+    if (after.size > 0) this.#byService.set(service, { createdAt, resources: [...after] });
     else this.#byService.delete(service);
     affected.delete(service);
     return affected;

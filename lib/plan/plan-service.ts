@@ -13,6 +13,7 @@ import { type ServicePortKey, type ServicePortName, servicePortKey, servicePortN
 import { selectEndpoints } from '../model/topology.js';
 import {
   type Destination,
+  emptyPlan,
   nodePortKey,
   type PlannedListener,
   type PlannedRedirect,
@@ -30,8 +31,10 @@ export function planService(service: Service, slices: readonly EndpointSlice[], 
     if (port.protocol === 'SCTP') draft.notes.push(`port ${port.port}/SCTP is not supported and is not served`);
     else for (const family of IP_FAMILIES) draft.planPort(port, port.protocol, family);
   }
-  const { listeners, redirects, notes } = draft;
-  return { listeners, redirects, healthCheck: draft.healthCheck(), notes, noLocal: draft.noLocal() };
+  // Copies, which are as long as what they hold: an array that grew has room for more.
+  const [listeners, redirects] = [draft.listeners.slice(), draft.redirects.slice()];
+  const healthCheck = draft.healthCheck();
+  return { listeners, redirects, healthCheck, notes: draft.notes.slice(), noLocal: draft.noLocal() };
 }
 
 /** One port of the Service in one family. */
@@ -82,7 +85,9 @@ class Draft {
   }
 
   noLocal(): ServicePlan['noLocal'] {
-    return { internal: this.#noLocal.internal.size, external: this.#noLocal.external.size };
+    const { internal, external } = this.#noLocal;
+    if (internal.size + external.size === 0) return emptyPlan.noLocal;
+    return { internal: internal.size, external: external.size };
   }
 
   healthCheck(): ServicePlan['healthCheck'] {

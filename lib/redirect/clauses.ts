@@ -76,8 +76,8 @@ function clausesOf({ frontend, action, insideAction, allowed }: Redirect, inside
   if (insideAction === undefined && allowed === undefined) {
     // Dropped is what comes from outside: what the node sends to an address of its own is not (rule E6).
     const mayBeOwn = action.kind === 'drop' && !isWildcard(frontend.address);
-    const own: readonly Clause[] = mayBeOwn ? [{ from: { loopback: true }, verdict: PASS }] : [];
-    return [...own, { from: EVERYBODY, verdict: action }];
+    const everybody: Clause = { from: EVERYBODY, verdict: action };
+    return mayBeOwn ? [{ from: { loopback: true }, verdict: PASS }, everybody] : [everybody];
   }
   const family = familyOf(frontend.address);
   const ranges =
@@ -112,7 +112,7 @@ export function decisive(clauses: readonly Clause[]): readonly Clause[] {
   const last = reached.at(-1);
   if (last === undefined) return UNTOUCHED;
   const decides = reached.findLastIndex(({ verdict }) => verdictText(verdict) !== verdictText(last.verdict));
-  return [...reached.slice(0, decides + 1), last];
+  return decides < 0 ? [last] : [...reached.slice(0, decides + 1), last];
 }
 
 /** The clients of both; undefined: there are none. */

@@ -35,7 +35,7 @@ const NO_SLICES: readonly EndpointSlice[] = [];
 export class ObjectStore {
   readonly #services = new Map<ObjectKey, Service>();
   readonly #slices = new Map<ObjectKey, EndpointSlice>();
-  readonly #slicesByService = new Map<ObjectKey, Map<ObjectKey, EndpointSlice>>();
+  readonly #slicesByService = new Map<ObjectKey, readonly EndpointSlice[]>();
   readonly #nodes = new Map<string, Node>();
   readonly #listeners: StoreListener[] = [];
   #synced = false;
@@ -96,12 +96,9 @@ export class ObjectStore {
     if (isDeepStrictEqual(before, slice)) return;
     if (before !== undefined && before.service !== slice.service) this.deleteSlice(slice.key);
     this.#slices.set(slice.key, slice);
-    let ofService = this.#slicesByService.get(slice.service);
-    if (ofService === undefined) {
-      ofService = new Map();
-      this.#slicesByService.set(slice.service, ofService);
-    }
-    ofService.set(slice.key, slice);
+    const ofService = this.#slicesByService.get(slice.service) ?? NO_SLICES;
+    const at = ofService.findIndex(({ key }) => key === slice.key);
+    this.#slicesByService.set(slice.service, at < 0 ? [...ofService, slice] : ofService.with(at, slice));
     this.#changed(slice.service, 'endpoints');
   }
 
@@ -109,9 +106,9 @@ export class ObjectStore {
     const slice = this.#slices.get(key);
     if (slice === undefined) return;
     this.#slices.delete(key);
-    const ofService = this.#slicesByService.get(slice.service);
-    ofService?.delete(key);
-    if (ofService?.size === 0) this.#slicesByService.delete(slice.service);
+    const left = (this.#slicesByService.get(slice.service) ?? NO_SLICES).filter((one) => one.key !== key);
+    if (left.length > 0) this.#slicesByService.set(slice.service, left);
+    else this.#slicesByService.delete(slice.service);
     this.#changed(slice.service, 'endpoints');
   }
 
@@ -131,9 +128,7 @@ export class ObjectStore {
 
   /** The slices that count for a Service: its own, or those made from its Endpoints where it has none (rule S3). */
   slicesOf(service: ObjectKey): readonly EndpointSlice[] {
-    const all = this.#slicesByService.get(service);
-    if (all === undefined) return NO_SLICES;
-    const slices = [...all.values()];
+    const slices = this.#slicesByService.get(service) ?? NO_SLICES;
     const own = slices.filter((slice) => !slice.fromEndpoints);
     return own.length > 0 ? own : slices;
   }

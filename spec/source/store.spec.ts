@@ -8,7 +8,9 @@ function watchedStore() {
   const told: string[] = [];
   store.subscribe({
     serviceChanged: (service, kind) => {
-      const addresses = store.slicesOf(service).flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
+      const addresses = store
+        .slicesOf(service)
+        .flatMap(({ endpoints }) => [...endpoints].map(({ address }) => address));
       told.push(`${kind} ${service} ${addresses.join(' ')}`.trimEnd());
     },
     nodeChanged: () => told.push('node'),

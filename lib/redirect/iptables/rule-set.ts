@@ -28,7 +28,8 @@ export class RuleSet {
   readonly #nat: TableRules;
   readonly #filter: TableRules;
   readonly #guarded = new GuardedPorts();
-  readonly #redirects = new Map<FrontendKey, Redirect>();
+  /** Those whose rules name who is inside. */
+  readonly #insiders = new Map<FrontendKey, Redirect>();
   readonly #wanted = new Map<FrontendKey, Routing>();
   /** What was wanted at the last batch, of every frontend staged since. */
   readonly #staged = new Map<FrontendKey, Routing | undefined>();
@@ -48,7 +49,8 @@ export class RuleSet {
     const key = frontendKey(redirect.frontend);
     const before = this.#wanted.get(key);
     const after = routingOf(redirect, this.#inside);
-    this.#redirects.set(key, redirect);
+    if (redirect.insideAction === undefined) this.#insiders.delete(key);
+    else this.#insiders.set(key, redirect);
     if (before !== undefined && sameRules(before, after)) return;
     this.#wanted.set(key, after);
     this.#stage(key, before);
@@ -56,14 +58,14 @@ export class RuleSet {
 
   remove(key: FrontendKey): void {
     const before = this.#wanted.get(key);
-    this.#redirects.delete(key);
+    this.#insiders.delete(key);
     if (this.#wanted.delete(key)) this.#stage(key, before);
   }
 
   /** Whose packets come from inside; of both families. */
   setInside(blocks: readonly Block[]): void {
     this.#inside = blocks;
-    for (const redirect of this.#redirects.values()) if (redirect.insideAction !== undefined) this.set(redirect);
+    for (const redirect of [...this.#insiders.values()]) this.set(redirect);
   }
 
   #stage(key: FrontendKey, before: Routing | undefined): void {

@@ -129,7 +129,8 @@ function rulesOf(
   const decisive = clauses.slice(0, targets.findLastIndex((text) => text !== RETURN) + 1);
   const comment = commentOf(owner);
   const quoted = comment === undefined ? '' : ` -m comment --comment "${comment}"`;
-  return decisive.map(({ from }, i) => `${matchOf(frontend, from)}${quoted} ${targets[i]}`);
+  // Joined, not added up: text that is added up stays in its pieces in memory, and these are kept.
+  return decisive.map(({ from }, i) => [matchOf(frontend, from), quoted, ' ', targets[i]].join(''));
 }
 
 function matchOf(frontend: Frontend, { loopback, local, block }: Sources): string {

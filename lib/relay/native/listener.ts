@@ -30,7 +30,8 @@ export class Listener {
   datagramsDropped = 0;
   dialFailures = 0;
   dialRetries = 0;
-  readonly outcomes = new Float64Array(OUTCOMES.length);
+  /** By place in `OUTCOMES`; empty until the first connection ends: most listeners never see one. */
+  readonly outcomes: number[] = [];
 
   /** `index` is its id in the loop; `generation` is counted up when its socket is closed. */
   generation = 0;

@@ -6,6 +6,7 @@
  */
 import { closeSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
+import { keepHeapsSmallStill } from '../../config/heap.js';
 import { type EngineEvents, ListenError } from '../engine.js';
 import {
   type Arguments,
@@ -77,6 +78,7 @@ export class RelayThread {
     });
     if (unavailable === undefined) {
       this.#ready = true;
+      keepHeapsSmallStill();
       return;
     }
     this.#stopping = true;

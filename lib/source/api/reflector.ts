@@ -105,7 +105,8 @@ export class Reflector {
       case 'check':
         return this.#checkHistory(signal);
       case 'watch':
-        return this.#watch({ resourceVersion: this.#resourceVersion }, undefined, signal);
+        this.#initial = undefined;
+        return this.#watch({ resourceVersion: this.#resourceVersion }, signal);
     }
   }
 
@@ -113,7 +114,8 @@ export class Reflector {
   #stream(signal: AbortSignal): Promise<void> {
     const resourceVersion = this.#recovery.isVersionUsable ? this.#resourceVersion : '';
     const query = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan', resourceVersion };
-    return this.#watch(query, new Map(), signal);
+    this.#initial = new Map();
+    return this.#watch(query, signal);
   }
 
   async #list(signal: AbortSignal): Promise<void> {
@@ -150,14 +152,10 @@ export class Reflector {
     onListed?.();
   }
 
-  async #watch(
-    query: Readonly<Record<string, string>>,
-    initial: Map<string, ReadObject> | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /** `#initial` says whether it begins with everything. It is no argument: a watch keeps its arguments alive to its end. */
+  async #watch(query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void> {
     const { client, resource, timers, random = Math.random } = this.#options;
     const timeoutSeconds = `${Math.round(LEAST_WATCH_SECONDS * (1 + random()))}`;
-    this.#initial = initial;
     const startedMs = timers.nowMs();
     const body = await client.open({
       path: resource.path,

@@ -9,7 +9,7 @@ import { parseEndpoints } from '../objects/endpoints.js';
 import type { Parsed } from '../objects/fault.js';
 import type { KubeKind, KubeObject } from '../objects/kube-object.js';
 import { parseNode } from '../objects/node.js';
-import { field, items } from '../objects/raw.js';
+import { field } from '../objects/raw.js';
 import { parseService } from '../objects/service.js';
 
 export interface Resource {
@@ -45,19 +45,16 @@ export function services(proxyName: string | undefined): Resource {
 }
 
 export function endpointSlices(proxyName: string | undefined): Resource {
-  const intern = new Interned();
   return {
     kind: 'EndpointSlice',
     name: 'endpointslices.discovery.k8s.io',
     path: '/apis/discovery.k8s.io/v1/endpointslices',
     selectors: labelSelector(proxyName),
     lostWithout: 'the backends of Services',
-    parse: (json) => {
-      intern.nodeNames(json);
-      return mapped(parseEndpointSlice(json, FROM_API), (slice) => {
+    parse: (json) =>
+      mapped(parseEndpointSlice(json, FROM_API), (slice) => {
         return { kind: 'EndpointSlice', slices: slice === undefined ? [] : [slice] };
-      });
-    },
+      }),
   };
 }
 
@@ -108,29 +105,3 @@ export function identityOf(json: unknown): string | undefined {
 function mapped<T>(parsed: Parsed<T>, to: (value: T) => KubeObject): Parsed<KubeObject> {
   return 'ok' in parsed ? { ok: to(parsed.ok) } : parsed;
 }
-
-/**
- * A cluster has few nodes and many endpoints: one string for each node name saves some 50 bytes an endpoint. Names that are
- * no longer used stay, up to the bound; then all are forgotten and gathered anew.
- */
-class Interned {
-  readonly #strings = new Map<string, string>();
-
-  nodeNames(slice: unknown): void {
-    for (const endpoint of items(field(slice, 'endpoints'))) {
-      const nodeName = field(endpoint, 'nodeName');
-      if (typeof nodeName !== 'string') continue;
-      (endpoint as { nodeName: string }).nodeName = this.#one(nodeName);
-    }
-  }
-
-  #one(text: string): string {
-    const known = this.#strings.get(text);
-    if (known !== undefined) return known;
-    if (this.#strings.size >= MAX_INTERNED) this.#strings.clear();
-    this.#strings.set(text, text);
-    return text;
-  }
-}
-
-const MAX_INTERNED = 10_000;

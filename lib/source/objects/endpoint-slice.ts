@@ -9,6 +9,7 @@
 import type { z } from 'zod';
 import type { IpFamily } from '../../config/address.js';
 import { type EndpointPort, type EndpointSlice, objectKey, type SliceEndpoint } from '../../model/objects.js';
+import { SliceEndpoints } from '../../model/slice-endpoints.js';
 import { type Fault, failed, type Parsed, quote } from './fault.js';
 import * as fields from './fields.js';
 import { field, items, labelOf } from './raw.js';
@@ -115,8 +116,8 @@ function build(
     key: objectKey(metadata.namespace, metadata.name),
     service: objectKey(metadata.namespace, metadata.labels[SERVICE_NAME]),
     family: addressType,
-    ports: Object.freeze((ports ?? []).flatMap(buildPort)),
-    endpoints: Object.freeze((endpoints ?? []).map(buildEndpoint)),
+    ports: Object.freeze((ports ?? []).flatMap(buildPort).slice()),
+    endpoints: SliceEndpoints.of((endpoints ?? []).map(buildEndpoint)),
     fromEndpoints: false,
     ...(triggered === undefined ? {} : { triggeredAtMs: triggered }),
   });
@@ -128,7 +129,7 @@ function buildPort({ name, protocol, port }: z.output<typeof slicePort>): Endpoi
 }
 
 function buildEndpoint({ addresses, conditions: state, nodeName, hints: given }: Endpoint): SliceEndpoint {
-  return Object.freeze({
+  return {
     address: addresses,
     ready: state?.ready ?? true,
     serving: state?.serving ?? true,
@@ -136,28 +137,11 @@ function buildEndpoint({ addresses, conditions: state, nodeName, hints: given }:
     nodeName: nodeName ?? undefined,
     zoneHints: names(given?.forZones),
     nodeHints: names(given?.forNodes),
-  });
+  };
 }
 
 const NO_NAMES: readonly string[] = Object.freeze([]);
 
 function names(given: readonly { readonly name: string }[] | null | undefined): readonly string[] {
-  if (!given?.length) return NO_NAMES;
-  const [first] = given;
-  if (given.length > 1 || first === undefined) return Object.freeze(given.map(({ name }) => name));
-  return single(first.name);
-}
-
-/** Most hints are one zone of a few: one list for all endpoints of a zone saves 100 bytes each. */
-const singles = new Map<string, readonly string[]>();
-const MAX_SINGLES = 1_000;
-
-function single(name: string): readonly string[] {
-  let list = singles.get(name);
-  if (list === undefined) {
-    list = Object.freeze([name]);
-    if (singles.size >= MAX_SINGLES) singles.clear();
-    singles.set(name, list);
-  }
-  return list;
+  return given?.length ? Object.freeze(given.map(({ name }) => name)) : NO_NAMES;
 }

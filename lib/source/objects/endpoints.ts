@@ -6,6 +6,7 @@
 import type { z } from 'zod';
 import { familyOf, IP_FAMILIES } from '../../config/address.js';
 import { type EndpointSlice, objectKey, type SliceEndpoint } from '../../model/objects.js';
+import { SliceEndpoints } from '../../model/slice-endpoints.js';
 import type { ObjectOptions } from './endpoint-slice.js';
 import { type Fault, failed, fault, type Parsed } from './fault.js';
 import * as fields from './fields.js';
@@ -74,7 +75,7 @@ function slicesOf(service: string, subset: Subset, index: number): EndpointSlice
     ...(subset.notReadyAddresses ?? []).map((address) => toEndpoint(address, false)),
   ];
   return IP_FAMILIES.flatMap((family) => {
-    const endpoints = Object.freeze(all.filter(({ address }) => familyOf(address) === family));
+    const endpoints = SliceEndpoints.of(all.filter(({ address }) => familyOf(address) === family));
     const key = `${service}#${index}-${family}`;
     return endpoints.length > 0 ? [Object.freeze({ key, service, family, ports, endpoints, fromEndpoints: true })] : [];
   });
@@ -83,7 +84,7 @@ function slicesOf(service: string, subset: Subset, index: number): EndpointSlice
 const NO_HINTS: readonly string[] = Object.freeze([]);
 
 function toEndpoint({ ip, nodeName }: Address, ready: boolean): SliceEndpoint {
-  return Object.freeze({
+  return {
     address: ip,
     ready,
     serving: ready,
@@ -91,5 +92,5 @@ function toEndpoint({ ip, nodeName }: Address, ready: boolean): SliceEndpoint {
     nodeName: nodeName ?? undefined,
     zoneHints: NO_HINTS,
     nodeHints: NO_HINTS,
-  });
+  };
 }

@@ -70,7 +70,7 @@ function contents({ store }: Following): string {
   const services = [...store.services()].map(({ key, ports }) => `${key} ${ports.map(({ port }) => port)}`);
   const slices = store
     .slicesOf('work/saythx-redis')
-    .map(({ key, endpoints }) => `${key} ${endpoints.map(({ address }) => address)}`);
+    .map(({ key, endpoints }) => `${key} ${[...endpoints].map(({ address }) => address)}`);
   return [...services, ...slices].sort().join('\n');
 }
 

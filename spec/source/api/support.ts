@@ -132,7 +132,7 @@ export async function follow(server: ApiServer, options: FollowOptions = {}): Pr
 }
 
 export function addressesOf(store: ObjectStore, service = 'work/saythx-redis'): string {
-  const all = store.slicesOf(service).flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
+  const all = store.slicesOf(service).flatMap(({ endpoints }) => [...endpoints].map(({ address }) => address));
   return all.sort().join(' ');
 }
 

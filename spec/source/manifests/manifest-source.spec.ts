@@ -41,7 +41,7 @@ describe('manifests that are edited', () => {
     const port = (name: string) => store.service(`default/${name}`)?.ports[0]?.port;
     const faults = () => source.faults.map((fault) => faultText(fault).replaceAll(`${inDir()}/`, ''));
     const addresses = (name: string) =>
-      store.slicesOf(`default/${name}`).flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
+      store.slicesOf(`default/${name}`).flatMap(({ endpoints }) => [...endpoints].map(({ address }) => address));
     return { source, store, changed, warned, reported, port, faults, addresses };
   }
 

@@ -49,7 +49,7 @@ function addressesOf(object: KubeObject): readonly string[] {
     return [...object.service.clusterIPs, ...object.service.externalIPs, ...object.service.loadBalancerIPs];
   return object.kind === 'Node'
     ? []
-    : object.slices.flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
+    : object.slices.flatMap(({ endpoints }) => [...endpoints].map(({ address }) => address));
 }
 
 function portsOf(object: KubeObject): readonly number[] {

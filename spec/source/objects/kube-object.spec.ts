@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { SliceEndpoints } from '../../../lib/model/slice-endpoints.js';
 import { parseObjects } from '../../../lib/source/objects/kube-object.js';
 import { endpointsJson, type Json, nodeJson, serviceJson, sliceJson } from './kube-json.js';
 import { linesOf, pathsOf } from './parsed.js';
@@ -108,24 +109,24 @@ describe('reading Endpoints', () => {
             key: 'work/saythx-redis#0-IPv4',
             family: 'IPv4',
             ports: unnamed,
-            endpoints: [
+            endpoints: SliceEndpoints.of([
               { ...ready, address: '10.0.0.1', nodeName: 'node-a' },
               { ...notReady, address: '10.0.0.2' },
-            ],
+            ]),
           },
           {
             ...common,
             key: 'work/saythx-redis#0-IPv6',
             family: 'IPv6',
             ports: unnamed,
-            endpoints: [{ ...ready, address: 'fd00::1', nodeName: undefined }],
+            endpoints: SliceEndpoints.of([{ ...ready, address: 'fd00::1', nodeName: undefined }]),
           },
           {
             ...common,
             key: 'work/saythx-redis#1-IPv4',
             family: 'IPv4',
             ports: [{ name: 'x', protocol: 'UDP', port: 1 }],
-            endpoints: [{ ...notReady, address: '10.0.0.3' }],
+            endpoints: SliceEndpoints.of([{ ...notReady, address: '10.0.0.3' }]),
           },
         ],
       },

@@ -1,0 +1,57 @@
+/**
+ * Owns the endpoints of one slice as they are kept: all addresses in one text, and for each a reference to what it shares
+ * with others. Ten endpoints take 300 bytes instead of 1,200.
+ *
+ *   SliceEndpoint[] -> SliceEndpoints.of -> iterate -> SliceEndpoint, SliceEndpoint, ...
+ */
+import type { SliceEndpoint } from './objects.js';
+
+/** Everything of an endpoint but its address. */
+type Traits = Omit<SliceEndpoint, 'address'>;
+
+/** Two of the same value are equal by deep comparison. */
+export class SliceEndpoints implements Iterable<SliceEndpoint> {
+  private constructor(
+    private readonly addresses: string,
+    private readonly traits: readonly Traits[],
+  ) {
+    Object.freeze(this);
+  }
+
+  static of(endpoints: readonly SliceEndpoint[]): SliceEndpoints {
+    const addresses = endpoints.map(({ address }) => address).join(' ');
+    return new SliceEndpoints(addresses, Object.freeze(endpoints.map(shared)));
+  }
+
+  get length(): number {
+    return this.traits.length;
+  }
+
+  *[Symbol.iterator](): Generator<SliceEndpoint> {
+    let from = 0;
+    for (const traits of this.traits) {
+      const space = this.addresses.indexOf(' ', from);
+      const end = space < 0 ? this.addresses.length : space;
+      yield { address: this.addresses.slice(from, end), ...traits };
+      from = end + 1;
+    }
+  }
+}
+
+/**
+ * A cluster has few nodes and zones, and many endpoints: one object for those that differ in the address alone. Ones that are
+ * no longer used stay, up to the bound; then all are forgotten and gathered anew.
+ */
+const known = new Map<string, Traits>();
+const MAX_KNOWN = 10_000;
+
+function shared({ ready, serving, terminating, nodeName, zoneHints, nodeHints }: SliceEndpoint): Traits {
+  const hints = [zoneHints.length, ...zoneHints, ...nodeHints];
+  const key = [ready, serving, terminating, nodeName, ...hints].join(' ');
+  const found = known.get(key);
+  if (found !== undefined) return found;
+  if (known.size >= MAX_KNOWN) known.clear();
+  const traits = Object.freeze({ ready, serving, terminating, nodeName, zoneHints, nodeHints });
+  known.set(key, traits);
+  return traits;
+}
