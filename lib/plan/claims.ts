@@ -21,8 +21,10 @@ interface Claimed {
   readonly resources: readonly ResourceKey[];
 }
 
+const NO_CLAIMS: readonly Claim[] = [];
+
 export class Claims {
-  readonly #byResource = new Map<ResourceKey, Claim[]>();
+  readonly #byResource = new Map<ResourceKey, readonly Claim[]>();
   readonly #byService = new Map<ObjectKey, Claimed>();
   #arrivals = 0;
 
@@ -50,12 +52,11 @@ export class Claims {
   }
 
   #claim(service: ObjectKey, createdAt: string, resource: ResourceKey, affected: Set<ObjectKey>): void {
-    const rivals = this.#byResource.get(resource) ?? [];
+    const rivals = this.#byResource.get(resource) ?? NO_CLAIMS;
     const holder = rivals[0]?.service;
-    rivals.push({ service, createdAt, arrival: this.#arrivals++ });
-    rivals.sort(olderFirst);
-    this.#byResource.set(resource, rivals);
-    if (holder !== undefined && rivals[0]?.service !== holder) affected.add(holder);
+    const claims = rivals.concat({ service, createdAt, arrival: this.#arrivals++ }).sort(olderFirst);
+    this.#byResource.set(resource, claims);
+    if (holder !== undefined && claims[0]?.service !== holder) affected.add(holder);
   }
 
   #release(service: ObjectKey, resource: ResourceKey, affected: Set<ObjectKey>): void {

@@ -34,7 +34,8 @@ export function planService(service: Service, slices: readonly EndpointSlice[], 
   // Copies, which are as long as what they hold: an array that grew has room for more.
   const [listeners, redirects] = [draft.listeners.slice(), draft.redirects.slice()];
   const healthCheck = draft.healthCheck();
-  return { listeners, redirects, healthCheck, notes: draft.notes.slice(), noLocal: draft.noLocal() };
+  const notes = draft.notes.length === 0 ? emptyPlan.notes : draft.notes;
+  return { listeners, redirects, healthCheck, notes, noLocal: draft.noLocal() };
 }
 
 /** One port of the Service in one family. */
@@ -153,7 +154,7 @@ class Draft {
     const backends = this.#backends(endpoints, policy);
     const dropped = this.#isElsewhere(port, policy, 'external') && canDrop;
     for (const host of this.#view.nodePortHosts(family)) {
-      const key = `${servicePortKey(name)}@${hostPort(host, number)}`;
+      const key = [servicePortKey(name), hostPort(host, number)].join('@');
       this.#listen(key, port, { kind: 'nodePort', host, port: number }, backends);
       if (dropped) this.#dropOutside({ address: host, port: number, protocol }, servicePortKey(name), key);
     }
@@ -176,7 +177,7 @@ class Draft {
     group: 'internal' | 'external' | 'cluster',
     policy: TrafficPolicy,
   ): PlannedListener {
-    const key = `${servicePortKey(port.name)}@${group}/${host}`;
+    const key = [servicePortKey(port.name), '@', group, '/', host].join('');
     return this.#listen(key, port, { kind: 'redirect', host }, this.#backends(port.endpoints, policy));
   }
 

@@ -98,7 +98,7 @@ export class ObjectStore {
     this.#slices.set(slice.key, slice);
     const ofService = this.#slicesByService.get(slice.service) ?? NO_SLICES;
     const at = ofService.findIndex(({ key }) => key === slice.key);
-    this.#slicesByService.set(slice.service, at < 0 ? [...ofService, slice] : ofService.with(at, slice));
+    this.#slicesByService.set(slice.service, at < 0 ? ofService.concat(slice) : ofService.with(at, slice));
     this.#changed(slice.service, 'endpoints');
   }
 

@@ -4,6 +4,7 @@
  *   options -> Resource -> Reflector (list, watch) -> read(JSON) -> ReadObject -> StoreMirror
  */
 
+import { objectKey } from '../../model/objects.js';
 import { parseEndpointSlice } from '../objects/endpoint-slice.js';
 import { parseEndpoints } from '../objects/endpoints.js';
 import type { Parsed } from '../objects/fault.js';
@@ -99,7 +100,7 @@ export function identityOf(json: unknown): string | undefined {
   const namespace = field(json, 'metadata', 'namespace');
   if (typeof name !== 'string' || name === '') return undefined;
   if (namespace === undefined) return name;
-  return typeof namespace === 'string' ? `${namespace}/${name}` : undefined;
+  return typeof namespace === 'string' ? objectKey(namespace, name) : undefined;
 }
 
 function mapped<T>(parsed: Parsed<T>, to: (value: T) => KubeObject): Parsed<KubeObject> {

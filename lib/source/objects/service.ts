@@ -90,7 +90,7 @@ function build({ metadata, spec, status }: Checked): Service {
     affinityTimeoutMs: affinityTimeoutMs(spec),
     externalIPs: unique(spec.externalIPs ?? []),
     loadBalancerIPs: unique(spec.type === 'LoadBalancer' ? loadBalancerIps(status) : []),
-    loadBalancerSourceRanges: Object.freeze([...new Set(spec.loadBalancerSourceRanges ?? [])]),
+    loadBalancerSourceRanges: unique(spec.loadBalancerSourceRanges ?? []),
     healthCheckNodePort: healthCheckNodePort(spec),
     proxyName: metadata.labels?.[PROXY_NAME] ?? undefined,
     createdAt: metadata.creationTimestamp ?? '',
@@ -118,6 +118,9 @@ function healthCheckNodePort(spec: Checked['spec']): number | undefined {
   return spec.healthCheckNodePort || undefined;
 }
 
-function unique(ips: readonly Ip[]): readonly Ip[] {
-  return Object.freeze([...new Set(ips)]);
+function unique(texts: readonly string[]): readonly string[] {
+  return texts.length === 0 ? NONE : Object.freeze([...new Set(texts)]);
 }
+
+/** Most Services have no external address and no ranges: one list for all of them. */
+const NONE: readonly string[] = Object.freeze([]);
