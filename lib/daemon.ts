@@ -22,7 +22,6 @@ import { createRedirector } from './redirect/create.js';
 import type { RedirectAction, Redirector } from './redirect/redirector.js';
 import { defaultEngineOptions, type Engine, type EngineOptions } from './relay/engine.js';
 import { RelayThreads } from './relay/thread/relay-threads.js';
-import { ManifestSource } from './source/manifests/manifest-source.js';
 import { ObjectStore } from './source/store.js';
 import { AccessLog } from './status/access-log.js';
 import { EventRecorder } from './status/events.js';
@@ -107,12 +106,13 @@ export class Daemon {
     this.#started.push({ name, stop });
   }
 
-  /** What talks to an API server is loaded only where there is one: it costs time and memory. */
+  /** What reads manifests, or talks to an API server, is loaded only where it is used: it costs time and memory. */
   async #createSource(): Promise<Source> {
     const { manifests, kubeconfig, master, nodeName, serviceProxyName, configSyncPeriodMs } = this.#options;
     const [store, log] = [this.#store, this.#log];
     if (manifests.length > 0) {
       const pollMs = Math.min(configSyncPeriodMs, MANIFEST_POLL_MS);
+      const { ManifestSource } = await import('./source/manifests/manifest-source.js');
       return new ManifestSource({ paths: manifests, store, log, pollMs });
     }
     const { ApiSource } = await import('./source/api/api-source.js');

@@ -7,38 +7,40 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /**
- * By itself V8 lets the young generation grow to 32 MB in each thread while a list is read, and the old one to several times what
- * is alive, and gives neither back as long as there is work. All of these are read by V8 whenever they matter, not at its start alone.
+ * By itself V8 lets the young generation of each thread grow to 32 MB while lists are read, and the old one to several times what
+ * is alive, and gives neither back while there is work. It reads these whenever they matter, not at its start alone.
  */
-const FLAGS = [
-  // Of threads made later, and of the main one not to grow beyond its first size of 1 MB.
+const FLAGS: readonly string[] = [
+  // For the heaps of threads made later.
   '--max-semi-space-size=1',
+  // For that of the main thread, which was made before: it stays at 1 MB.
   '--semi-space-growth-factor=1',
   '--optimize-for-size',
-  // The old generation is collected when it has grown by this much.
+  // How far the old generation grows beyond what is alive before it is collected; V8 does not go below 8 MB.
   '--heap-growing-percent=20',
 ];
 
-/** To be called before anything is read and before threads are made. What the operator asked of V8 stands. */
-export function keepHeapsSmall(
-  given: readonly string[] = [...process.execArgv, process.env['NODE_OPTIONS'] ?? ''],
-): void {
-  const words = given.join(' ').replaceAll('_', '-');
-  if (/--(max|min)-semi-space-size|--max-old-space-size/.test(words)) return;
-  areSmall = true;
-  for (const flag of FLAGS) setFlagsFromString(flag);
+/** What is set, beside what the operator asked of V8: a young generation of a chosen size has it. */
+export function flagsBeside(given: readonly string[]): readonly string[] {
+  return /--(max|min)?-?semi-space-/.test(given.join(' ').replaceAll('_', '-')) ? [] : FLAGS;
 }
 
-let areSmall = false;
+let flags: readonly string[] = [];
+
+/** To be called before anything is read and before threads are made. */
+export function keepHeapsSmall(): void {
+  flags = flagsBeside([...process.execArgv, process.env['NODE_OPTIONS'] ?? '']);
+  keepHeapsSmallStill();
+}
 
 /** To be called when a thread has started: V8 takes a growth factor below 2 back whenever it makes a heap. */
 export function keepHeapsSmallStill(): void {
-  if (areSmall) for (const flag of FLAGS) setFlagsFromString(flag);
+  for (const flag of flags) setFlagsFromString(flag);
 }
 
 /**
- * Collects the garbage of this thread, whole: for the moment after many objects have been read, which does not come often. Takes
- * some 10 ms for every 20 MB that are alive.
+ * Collects all garbage of this thread: for the moment after many objects have been read, which does not come often. Takes some
+ * 10 ms for every 20 MB that are alive.
  */
 export function collectGarbage(): void {
   setFlagsFromString('--expose-gc');

@@ -4,6 +4,7 @@
  *
  *   SliceEndpoint[] -> SliceEndpoints.of -> iterate -> SliceEndpoint, SliceEndpoint, ...
  */
+import { Repeated } from '../config/repeated.js';
 import type { SliceEndpoint } from './objects.js';
 
 /** Everything of an endpoint but its address. */
@@ -38,20 +39,11 @@ export class SliceEndpoints implements Iterable<SliceEndpoint> {
   }
 }
 
-/**
- * A cluster has few nodes and zones, and many endpoints: one object for those that differ in the address alone. Ones that are
- * no longer used stay, up to the bound; then all are forgotten and gathered anew.
- */
-const known = new Map<string, Traits>();
-const MAX_KNOWN = 10_000;
+/** A cluster has few nodes and zones, and many endpoints: one object for those that differ in the address alone. */
+const repeated = new Repeated<Traits>();
 
 function shared({ ready, serving, terminating, nodeName, zoneHints, nodeHints }: SliceEndpoint): Traits {
   const hints = [zoneHints.length, ...zoneHints, ...nodeHints];
-  const key = [ready, serving, terminating, nodeName, ...hints].join(' ');
-  const found = known.get(key);
-  if (found !== undefined) return found;
-  if (known.size >= MAX_KNOWN) known.clear();
-  const traits = Object.freeze({ ready, serving, terminating, nodeName, zoneHints, nodeHints });
-  known.set(key, traits);
-  return traits;
+  const text = [ready, serving, terminating, nodeName, ...hints].join(' ');
+  return repeated.one(text, Object.freeze({ ready, serving, terminating, nodeName, zoneHints, nodeHints }));
 }

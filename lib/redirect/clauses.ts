@@ -67,7 +67,7 @@ export function routingOf(redirect: Redirect, inside: readonly Block[]): Routing
 export function listenersAmong(verdicts: readonly Verdict[]): readonly Place[] {
   const found = new Map<string, Place>();
   for (const verdict of verdicts) {
-    if (verdict.kind === 'listener') found.set(verdictText(verdict), { host: verdict.host, port: verdict.port });
+    if (verdict.kind === 'listener') found.set(verdictText(verdict), verdict);
   }
   return [...found.values()];
 }

@@ -6,8 +6,9 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { errorText } from '../../config/error-text.js';
+import { Repeated } from '../../config/repeated.js';
 import { ConnectionBudget } from '../budget.js';
-import type { Engine, EngineEvents } from '../engine.js';
+import type { Engine, EngineEvents, ListenerSpec } from '../engine.js';
 import { type Call, type FromThread, failureOf, type Halt, type ThreadData } from './messages.js';
 import { loadEngine } from './thread-engine.js';
 
@@ -47,7 +48,7 @@ async function answer(engine: Engine, call: Call): Promise<void> {
 function run(engine: Engine, call: Call): Promise<unknown> {
   switch (call.method) {
     case 'open':
-      return engine.open(...call.args);
+      return engine.open(shared(call.args[0]), call.args[1]);
     case 'update':
       return engine.update(...call.args);
     case 'setAffinity':
@@ -59,6 +60,19 @@ function run(engine: Engine, call: Call): Promise<unknown> {
     case 'stop':
       return engine.stop(...call.args);
   }
+}
+
+const texts = new Repeated<string>();
+
+/** A message brings each listener texts of its own, most of which all listeners have in common. */
+function shared(spec: ListenerSpec): ListenerSpec {
+  const { namespace, service, port, protocol } = spec.servicePort;
+  const one = (text: string) => texts.one(text, text);
+  return {
+    ...spec,
+    host: one(spec.host),
+    servicePort: { namespace: one(namespace), service, port: one(port), protocol },
+  };
 }
 
 /** An error crosses as its text: cloning would drop its code and causes, and may throw. */

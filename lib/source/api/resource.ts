@@ -92,7 +92,16 @@ export interface ReadObject {
 /** undefined where the object does not say who it is. */
 export function readObject(resource: Resource, json: unknown): ReadObject | undefined {
   const id = identityOf(json);
-  return id === undefined ? undefined : { id, parsed: resource.parse(json) };
+  if (id === undefined) return undefined;
+  const parsed = resource.parse(json);
+  return { id: sameText(id, parsed), parsed };
+}
+
+/** The key of the object itself where it is the same: one text instead of two. */
+function sameText(id: string, parsed: Parsed<KubeObject>): string {
+  if (!('ok' in parsed) || parsed.ok.kind === 'Node') return id;
+  const key = parsed.ok.kind === 'Service' ? parsed.ok.service.key : parsed.ok.slices[0]?.key;
+  return key === id ? key : id;
 }
 
 export function identityOf(json: unknown): string | undefined {

@@ -8,6 +8,7 @@
  */
 import type { z } from 'zod';
 import type { IpFamily } from '../../config/address.js';
+import { Repeated } from '../../config/repeated.js';
 import { type EndpointPort, type EndpointSlice, objectKey, type SliceEndpoint } from '../../model/objects.js';
 import { SliceEndpoints } from '../../model/slice-endpoints.js';
 import { type Fault, failed, type Parsed, quote } from './fault.js';
@@ -116,11 +117,20 @@ function build(
     key: objectKey(metadata.namespace, metadata.name),
     service: objectKey(metadata.namespace, metadata.labels[SERVICE_NAME]),
     family: addressType,
-    ports: Object.freeze((ports ?? []).flatMap(buildPort).slice()),
+    ports: buildPorts(ports ?? []),
     endpoints: SliceEndpoints.of((endpoints ?? []).map(buildEndpoint)),
     fromEndpoints: false,
     ...(triggered === undefined ? {} : { triggeredAtMs: triggered }),
   });
+}
+
+/** Most slices have the ports of many others. */
+const portLists = new Repeated<readonly EndpointPort[]>();
+
+function buildPorts(ports: readonly z.output<typeof slicePort>[]): readonly EndpointPort[] {
+  const built = ports.flatMap(buildPort);
+  const text = built.map(({ name, protocol, port }) => [name, protocol, port].join('/')).join(' ');
+  return portLists.one(text, Object.freeze(built.slice()));
 }
 
 /** A port without a number means "all ports", which a proxy cannot serve: it is ignored (rule S3). */

@@ -5,7 +5,8 @@
  */
 import type { z } from 'zod';
 import { type Ip, scopeOf } from '../../config/address.js';
-import { objectKey, type Service } from '../../model/objects.js';
+import { Repeated } from '../../config/repeated.js';
+import { objectKey, type Service, type ServicePortSpec } from '../../model/objects.js';
 import { failed, type Parsed } from './fault.js';
 import * as fields from './fields.js';
 import { acrossServiceFields } from './service-consistency.js';
@@ -74,7 +75,8 @@ export function parseService(json: unknown): Parsed<Service> {
 }
 
 function build({ metadata, spec, status }: Checked): Service {
-  const { namespace, name } = metadata;
+  const { name } = metadata;
+  const namespace = namespaces.one(metadata.namespace, metadata.namespace);
   const clusterIPs = spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? ''];
   const external = spec.type === 'ExternalName';
   return Object.freeze({
@@ -84,7 +86,7 @@ function build({ metadata, spec, status }: Checked): Service {
     type: spec.type,
     clusterIPs: unique(external ? [] : clusterIPs.filter((ip) => ip !== 'None' && ip !== '')),
     headless: !external && clusterIPs[0] === 'None',
-    ports: Object.freeze((spec.ports ?? []).map(buildPort)),
+    ports: buildPorts(spec.ports ?? []),
     internalTrafficPolicy: spec.internalTrafficPolicy,
     externalTrafficPolicy: spec.externalTrafficPolicy,
     affinityTimeoutMs: affinityTimeoutMs(spec),
@@ -95,6 +97,16 @@ function build({ metadata, spec, status }: Checked): Service {
     proxyName: metadata.labels?.[PROXY_NAME] ?? undefined,
     createdAt: metadata.creationTimestamp ?? '',
   });
+}
+
+const namespaces = new Repeated<string>();
+/** Most Services have the ports of many others; node ports are their own. */
+const portLists = new Repeated<readonly ServicePortSpec[]>();
+
+function buildPorts(ports: readonly z.output<typeof servicePort>[]): readonly ServicePortSpec[] {
+  const built = Object.freeze(ports.map(buildPort));
+  if (built.some(({ nodePort }) => nodePort !== undefined)) return built;
+  return portLists.one(built.map(({ name, protocol, port }) => [name, protocol, port].join('/')).join(' '), built);
 }
 
 function buildPort({ name, protocol, port, nodePort }: z.output<typeof servicePort>) {
