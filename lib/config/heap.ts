@@ -1,41 +1,46 @@
 /**
  * Owns how V8 keeps its heaps: small, since this process shares its node with what it serves.
  *
- *   start -> keepHeapsSmall -> lists are read, synced -> collectGarbage -> pages go back to the system
+ *   keepHeapsSmall -> threads made, threadLimits -> setHeapFlags -> lists are read, synced -> collectGarbage -> pages go back
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import type { ResourceLimits } from 'node:worker_threads';
 
 /**
  * By itself V8 lets the young generation of each thread grow to 32 MB while lists are read, and the old one to several times what
  * is alive, and gives neither back while there is work. It reads these whenever they matter, not at its start alone.
  */
 const FLAGS: readonly string[] = [
-  // For the heaps of threads made later.
-  '--max-semi-space-size=1',
-  // For that of the main thread, which was made before: it stays at 1 MB.
+  // The young generation of the main thread stays as it is.
   '--semi-space-growth-factor=1',
   '--optimize-for-size',
   // How far the old generation grows beyond what is alive before it is collected; V8 does not go below 8 MB.
   '--heap-growing-percent=20',
 ];
+/** A semi-space of 1 MB: V8 counts three of them as the young generation. */
+const THREAD_LIMITS: ResourceLimits = { maxYoungGenerationSizeMb: 3 };
 
-/** What is set, beside what the operator asked of V8: a young generation of a chosen size has it. */
-export function flagsBeside(given: readonly string[]): readonly string[] {
-  return /--(max|min)?-?semi-space-/.test(given.join(' ').replaceAll('_', '-')) ? [] : FLAGS;
+/** True where the operator has chosen the size of the young generation: then all is left as V8 has it. */
+export function isChosen(given: readonly string[]): boolean {
+  return /--(max|min)?-?semi-space-/.test(given.join(' ').replaceAll('_', '-'));
 }
 
-let flags: readonly string[] = [];
+let small = false;
 
-/** To be called before anything is read and before threads are made. */
+/** To be called first. The flags are set later: with any of them set Node compiles its own modules anew, for half of a start's time. */
 export function keepHeapsSmall(): void {
-  flags = flagsBeside([...process.execArgv, process.env['NODE_OPTIONS'] ?? '']);
-  keepHeapsSmallStill();
+  small = !isChosen([...process.execArgv, process.env['NODE_OPTIONS'] ?? '']);
 }
 
-/** To be called when a thread has started: V8 takes a growth factor below 2 back whenever it makes a heap. */
-export function keepHeapsSmallStill(): void {
-  for (const flag of flags) setFlagsFromString(flag);
+/** For a thread that is made. */
+export function threadLimits(): ResourceLimits {
+  return small ? THREAD_LIMITS : {};
+}
+
+/** To be called when a thread has started, since V8 takes a growth factor below 2 back whenever it makes a heap; and before much is read. */
+export function setHeapFlags(): void {
+  if (small) for (const flag of FLAGS) setFlagsFromString(flag);
 }
 
 /**
@@ -44,7 +49,7 @@ export function keepHeapsSmallStill(): void {
  */
 export function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
-  const collect: unknown = runInNewContext('gc');
+  const collect: unknown = runInNewContext('globalThis.gc');
   setFlagsFromString('--no-expose-gc');
   if (typeof collect === 'function') collect();
 }

@@ -88,7 +88,7 @@ export class Ring {
 
   /**
    * Makes the calls, in order, and reports each to `done`, which must not submit itself. Those that the kernel does not take, since
-   * it is short of something, fail with EAGAIN. Throws `SystemError` where it has taken calls and never ends them.
+   * it is short of something, fail with ECANCELED: nothing of them was done. Throws `SystemError` where it has taken calls and never ends them.
    */
   submit(done: Done): void {
     const count = this.#pending;
@@ -129,7 +129,7 @@ export class Ring {
     let count = completed;
     for (let one = head; one !== this.#tail; one = (one + 1) | 0, count++) {
       this.#done[2 * count] = this.#entries[(one & this.#mask) * ENTRY_WORDS + 8] ?? 0;
-      this.#done[2 * count + 1] = -linux.EAGAIN;
+      this.#done[2 * count + 1] = -linux.ECANCELED;
     }
     this.#tail = head;
     this.#shared[this.#tailAt] = head;

@@ -64,7 +64,7 @@ export class UdpClient {
 
 export interface UdpBackend extends Backend {
   /** In the order of arrival, each with the port it came from. */
-  readonly received: readonly { readonly datagram: Buffer; readonly port: number }[];
+  readonly received: readonly { readonly datagram: Buffer; readonly port: number; readonly atMs: number }[];
   /** Different source ports seen: the flows. */
   readonly flows: ReadonlySet<number>;
   send(datagram: string | Buffer, port: number): void;
@@ -81,10 +81,10 @@ export interface UdpBackendOptions {
 export async function startUdpBackend(options: UdpBackendOptions = {}): Promise<UdpBackend> {
   const { host = '127.0.0.1', port = 0, answer = (datagram: Buffer) => datagram } = options;
   const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', recvBufferSize: 4 * 1024 * 1024 });
-  const received: { datagram: Buffer; port: number }[] = [];
+  const received: { datagram: Buffer; port: number; atMs: number }[] = [];
   const flows = new Set<number>();
   socket.on('message', (datagram: Buffer, from: RemoteInfo) => {
-    received.push({ datagram, port: from.port });
+    received.push({ datagram, port: from.port, atMs: performance.now() });
     flows.add(from.port);
     const reply = answer(datagram);
     if (reply !== undefined) socket.send(reply, from.port, from.address, () => undefined);

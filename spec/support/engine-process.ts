@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { EngineChoice } from '../../lib/config/options.js';
@@ -137,6 +137,11 @@ export class EngineProcess implements Engine {
     return (await readdir(`/proc/${this.#child.pid}/fd`)).length;
   }
 
+  /** What each open descriptor is: `socket:[4711]`, `anon_inode:[eventpoll]`. */
+  async links(): Promise<readonly string[]> {
+    return linksOf(this.#child.pid ?? 0);
+  }
+
   async residentKB(): Promise<number> {
     const status = await readFile(`/proc/${this.#child.pid}/status`, 'utf8');
     return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]);
@@ -170,4 +175,10 @@ export class EngineProcess implements Engine {
     if (message.kind === 'result') waiting?.resolve(message.value);
     else waiting?.reject(new Error(message.message));
   }
+}
+
+/** What each open descriptor of a process is (proc(5), fd). */
+export async function linksOf(pid: number): Promise<readonly string[]> {
+  const numbers = await readdir(`/proc/${pid}/fd`);
+  return Promise.all(numbers.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
 }

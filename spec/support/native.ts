@@ -13,6 +13,19 @@ export function nativeFault(context: Context): void {
   context.skip();
 }
 
+/** Call after `nativeFault` in a `before` hook: skips or fails where the kernel or a container forbids io_uring. */
+export async function ringFault(context: Context): Promise<void> {
+  const { Ring } = await import('../../lib/sys/ring.js');
+  try {
+    new Ring(1).close();
+  } catch (error) {
+    const reason = `needs io_uring: ${(error as Error).message}`;
+    if (process.env['KPROXY_US_REQUIRE_ALL'] === '1') throw new Error(`this run must not skip: ${reason}`);
+    skipped.push({ title: context.test?.parent?.fullTitle() ?? '?', reason });
+    context.skip();
+  }
+}
+
 function koffiFault(): string | undefined {
   try {
     createRequire(import.meta.url)('koffi');

@@ -4,7 +4,8 @@
  *
  *   openRing -> Ring, proved | undefined, and one log line
  */
-import { EBADF } from '../../sys/constants.js';
+import * as linux from '../../sys/constants.js';
+import { close, must, socket } from '../../sys/libc.js';
 import { Ring } from '../../sys/ring.js';
 import type { EngineEvents } from '../engine.js';
 
@@ -24,11 +25,20 @@ export function openRing(events: EngineEvents): Ring | undefined {
   }
 }
 
-/** A call that is bound to fail shows that calls are made, and where the answers lie. */
+/**
+ * Two sends that are bound to fail show that calls are made, in their order, and where the answers lie. The second fails as only a send
+ * does, without an address on a socket that has none: a kernel that has io_uring and no sends in it (5.4) would say EINVAL.
+ */
 function prove(ring: Ring): void {
+  const fd = must('socket', socket(linux.AF_INET, linux.SOCK_DGRAM | linux.SOCK_CLOEXEC, 0));
   const seen: number[] = [];
-  for (const id of [7, 8]) ring.send(-1, 0, 0, 0, id);
-  ring.submit((id, result) => seen.push(id, result));
-  if (seen.join() !== [7, -EBADF, 8, -EBADF].join())
-    throw new Error(`io_uring_enter: expected EBADF twice, got ${seen}`);
+  try {
+    ring.send(-1, 0, 0, linux.MSG_DONTWAIT, 7);
+    ring.send(fd, 0, 0, linux.MSG_DONTWAIT, 8);
+    ring.submit((id, result) => seen.push(id, result));
+  } finally {
+    close(fd);
+  }
+  const expected = [7, -linux.EBADF, 8, -linux.EDESTADDRREQ];
+  if (seen.join() !== expected.join()) throw new Error(`io_uring_enter: expected ${expected}, got ${seen}`);
 }

@@ -162,8 +162,9 @@ export class UdpRelay implements Part {
   #begin(receiving: Receiving): number {
     const { listener, unreplied } = receiving;
     if (listener.active >= this.options.maxUdpFlows) {
+      // It may end some by itself.
       this.#requests.flush();
-      this.#evict(receiving);
+      if (listener.active >= this.options.maxUdpFlows) this.#evict(receiving);
     }
     const { nowMs } = this.loop;
     const f = this.#flows.begin(listener, this.#key, unreplied, nowMs);

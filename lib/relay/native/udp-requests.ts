@@ -77,7 +77,7 @@ export class UdpRequests {
     // An earlier datagram of the batch may have been refused: the flow has another socket since, or is gone.
     const moved = this.flows.generation[f] !== this.#generation[i];
     if (!moved && result >= 0) this.#sent(f, i);
-    else if (moved || this.#goesOn(f, -result)) this.#send(f, i);
+    else if (moved || result === -linux.ECANCELED || this.#goesOn(f, -result)) this.#send(f, i);
     else this.#lost();
   };
 

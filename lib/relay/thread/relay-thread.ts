@@ -6,7 +6,7 @@
  */
 import { closeSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import { keepHeapsSmallStill } from '../../config/heap.js';
+import { setHeapFlags, threadLimits } from '../../config/heap.js';
 import { type EngineEvents, ListenError } from '../engine.js';
 import {
   type Arguments,
@@ -52,7 +52,7 @@ export class RelayThread {
   constructor(code: URL, data: ThreadData, name: string, events: EngineEvents, died: (reason: Error) => void) {
     this.#events = events;
     this.#died = died;
-    this.#worker = new Worker(code, { workerData: data, name });
+    this.#worker = new Worker(code, { workerData: data, name, resourceLimits: threadLimits() });
     this.#worker.on('error', (error) => {
       this.#failure = error;
     });
@@ -78,7 +78,7 @@ export class RelayThread {
     });
     if (unavailable === undefined) {
       this.#ready = true;
-      keepHeapsSmallStill();
+      setHeapFlags();
       return;
     }
     this.#stopping = true;

@@ -2,10 +2,14 @@
 import { expect } from 'chai';
 import { refusing } from '../../support/backends.js';
 import { EngineProcess } from '../../support/engine-process.js';
-import { nativeFault } from '../../support/native.js';
+import { nativeFault, ringFault } from '../../support/native.js';
+import { requires } from '../../support/requires.js';
 import { until } from '../../support/until.js';
 import { type MakeEngine, withRig } from '../engine-suite/rig.js';
 import { udpSuite } from '../engine-suite/udp.js';
+
+/** Of descriptors. */
+const LIMIT = 120;
 
 for (const ioUring of [true, false]) {
   describe(`native engine ${ioUring ? 'with' : 'without'} io_uring`, () => {
@@ -15,8 +19,16 @@ for (const ioUring of [true, false]) {
       return engine;
     };
 
-    before(function () {
+    before(async function () {
       nativeFault(this);
+      if (ioUring) await ringFault(this);
+    });
+
+    it(`has ${ioUring ? 'a' : 'no'} ring`, async () => {
+      await withRig(make, {}, async () => {
+        const expected = ioUring ? 1 : 0;
+        expect((await engine.links()).filter((link) => link === 'anon_inode:[io_uring]')).to.have.length(expected);
+      });
     });
 
     it('sends a batch whose first datagram is refused to another backend, all of it in its order (U4)', async () => {
@@ -72,6 +84,41 @@ for (const ioUring of [true, false]) {
         const stats = await rig.untilStats('the loss', bad, ({ datagramsDropped }) => datagramsDropped > 0);
         expect(stats).to.include({ datagramsDown: 0 });
         expect(await rig.statsOf(good)).to.include({ datagramsUp: 2, datagramsDropped: 0 });
+      });
+    });
+
+    it('lets an idle flow go in the middle of a batch, where descriptors are short (T8)', async function () {
+      requires(this, 'prlimit');
+      const narrow: MakeEngine = async (options) => {
+        engine = await EngineProcess.start({
+          engine: 'native',
+          options: { ...options, ioUring },
+          maxDescriptors: LIMIT,
+        });
+        return engine;
+      };
+      await withRig(narrow, {}, async (rig) => {
+        const backend = await rig.udpBackend();
+        const listener = await rig.open('UDP', [backend]);
+        const known = await rig.dialUdp(listener);
+        for (let count = 0; (await rig.engine.stats()).acceptPauses === 0; count++) {
+          expect(count).to.be.below(LIMIT);
+          (await rig.dialUdp(listener)).send('x');
+        }
+        // Flows that were idle for a second may go.
+        const before = (await rig.statsOf(listener)).active;
+        await until('a second of silence', () => performance.now() - (backend.received.at(-1)?.atMs ?? 0) > 1_100);
+        await known.ask('still here');
+        const late = await rig.dialUdp(listener);
+        await engine.whileFrozen(async () => {
+          await known.deliver('1');
+          await late.deliver('2');
+          await known.deliver('3');
+        });
+        await known.got(3);
+        await late.got(1);
+        expect([known.texts, late.texts]).to.deep.equal([['still here', '1', '3'], ['2']]);
+        expect((await rig.statsOf(listener)).active).to.be.below(before);
       });
     });
 
