@@ -31,3 +31,5 @@ export const FAILED = 8192;
 export const HELD = 16384;
 /** In the queue for their release. */
 export const RELEASING = 32768;
+/** What is pending from here waits in the batch of this turn. */
+export const BATCHED = 65536;

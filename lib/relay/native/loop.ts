@@ -40,8 +40,10 @@ export class Loop {
    * descriptor that has taken its number. The host closes it when the thread has ended.
    */
   readonly wakeFd: number;
+  /** Events of the current turn. */
+  ready = 0;
   readonly #epoll = new Epoll(MAX_EVENTS);
-  readonly #ready: Ready[] = [];
+  readonly #handlers: Ready[] = [];
   readonly #parts: Part[] = [];
   readonly #count = new Memory(8);
   #pausing = false;
@@ -53,7 +55,7 @@ export class Loop {
   }
 
   handle(kind: Kind, ready: Ready): void {
-    this.#ready[kind] = ready;
+    this.#handlers[kind] = ready;
   }
 
   addPart(part: Part): void {
@@ -95,11 +97,12 @@ export class Loop {
   #turn(): void {
     const count = this.#epoll.wait(this.#waitMs());
     this.nowMs = performance.now();
+    this.ready = count;
     for (let i = 0; i < count; i++) {
       const id = this.#epoll.id(i);
       const kind = id >>> KIND_SHIFT;
       if (kind === WAKE) this.#woken();
-      else this.#ready[kind]?.(id & INDEX_MASK, this.#epoll.generation(i), this.#epoll.events(i));
+      else this.#handlers[kind]?.(id & INDEX_MASK, this.#epoll.generation(i), this.#epoll.events(i));
     }
     for (const part of this.#parts) part.afterBatch(this.nowMs);
   }

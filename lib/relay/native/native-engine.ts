@@ -18,6 +18,7 @@ import { Housekeeping } from './housekeeping.js';
 import { Listener } from './listener.js';
 import { Loop } from './loop.js';
 import { openRing } from './ring.js';
+import { SendBatch } from './send-batch.js';
 import { Slots } from './slots.js';
 import { openTcpListener } from './tcp-options.js';
 import { TcpRelay } from './tcp-relay.js';
@@ -37,6 +38,7 @@ export class NativeEngine implements ThreadEngine {
   readonly #draining = new Set<Listener>();
   readonly #indexes = new Slots(16, () => undefined);
   readonly #ring: Ring | undefined;
+  readonly #tcpRing: Ring | undefined;
   #idle: (() => void) | undefined;
   #stopped = false;
 
@@ -51,8 +53,10 @@ export class NativeEngine implements ThreadEngine {
       resumed: () => this.#tcp.resumed(),
     });
     const lastEnded = (listener: Listener) => this.#lastEnded(listener);
-    this.#tcp = new TcpRelay(this.#loop, this.#gate, events, options, budget, lastEnded);
     this.#ring = options.ioUring ? openRing(events) : undefined;
+    this.#tcpRing = this.#ring === undefined ? undefined : openRing(events);
+    const batch = this.#tcpRing === undefined ? undefined : new SendBatch(this.#tcpRing);
+    this.#tcp = new TcpRelay(this.#loop, this.#gate, events, options, budget, lastEnded, batch);
     this.#udp = new UdpRelay(this.#loop, this.#gate, events, options, this.#ring);
     this.#loop.addPart(this.#udp);
     this.#loop.addPart(this.#tcp);
@@ -152,6 +156,7 @@ export class NativeEngine implements ThreadEngine {
   #closeOwn(): void {
     this.#loop.stop();
     this.#ring?.close();
+    this.#tcpRing?.close();
   }
 
   /** Listens where there are backends, rests where there are none. Throws `ListenError`. */

@@ -2,6 +2,7 @@
  * Owns the moving of bytes from one socket of a connection to the other, for one turn.
  *
  *   small: source -> recv -> shared buffer -> send -> target        (what does not fit waits in a spill chunk)
+ *          with several sources ready: recv -> send-batch -> flush, one call for all
  *   bulk:  source -> splice -> pipe -> splice -> target             (what does not fit waits in the pipe)
  *
  * While bytes wait, nothing more is read (rule T5). Sockets are edge-triggered, so a turn goes on until the source is drained,
@@ -9,8 +10,10 @@
  */
 import {
   EAGAIN,
+  ECANCELED,
   EINTR,
   IPPROTO_TCP,
+  MSG_DONTWAIT,
   MSG_MORE,
   MSG_NOSIGNAL,
   SPLICE_F_MOVE,
@@ -23,6 +26,7 @@ import { setInt } from '../../sys/socket.js';
 import type { Connections } from './connections.js';
 import * as flag from './flags.js';
 import { type Pipes, SPLICE_BYTES } from './pipes.js';
+import { MESSAGE_BYTES, type SendBatch } from './send-batch.js';
 import { Spills } from './spills.js';
 
 /** What a turn ended with. */
@@ -31,7 +35,10 @@ export const DRAINED = 0;
 export const AGAIN = 1;
 export const SOURCE_FAILED = 2;
 export const TARGET_FAILED = 3;
+/** The bytes go with the next flush, which tells what became of them. */
+export const BATCHED = 4;
 
+const NONE = -1;
 const BUFFER_BYTES = 64 * 1024;
 /** Two reads in a row of at least this much, and the direction goes to splice; two splices of less, and it comes back. */
 const LARGE_BYTES = 16 * 1024;
@@ -45,12 +52,27 @@ export class Pump {
   constructor(
     private readonly connections: Connections,
     private readonly pipes: Pipes,
+    private readonly batch: SendBatch | undefined,
   ) {}
+
+  /** Several sockets are ready: what is read from one may wait for the others, to be sent together. */
+  batching = false;
+
+  /** Messages that wait for the next flush. */
+  get waiting(): number {
+    return this.batch?.size ?? 0;
+  }
+
+  /** Sends the messages of this turn; `sent` is told how the turn of each ended, as by `turn`. Before any descriptor is closed. */
+  flush(sent: (s: number, result: number) => void): void {
+    this.batch?.flush(this.connections.generation, (s, slot, result) => sent(s, this.#sent(s, slot, result)));
+  }
 
   /** One turn of the direction that is read from `s`. Sets EOF at `s` when the last byte was read; pending may still hold some. */
   turn(s: number): number {
     const { flags, pending } = this.connections;
     const t = s ^ 1;
+    if (((flags[s] ?? 0) & flag.BATCHED) !== 0) return BATCHED;
     if (pending[s] !== 0) {
       if (((flags[t] ?? 0) & flag.OUT) === 0) return DRAINED;
       const result = this.#flush(s, t);
@@ -68,7 +90,7 @@ export class Pump {
   /** Forgets what waits from `s`: the connection ends. */
   discard(s: number): void {
     const { pending, hold, flags } = this.connections;
-    if (pending[s] === 0) return;
+    if (pending[s] === 0 || ((flags[s] ?? 0) & flag.BATCHED) !== 0) return;
     if (((flags[s] ?? 0) & flag.PIPED) !== 0) this.pipes.drop(hold[s] ?? 0);
     else this.#spills.give(hold[s] ?? 0);
     pending[s] = 0;
@@ -76,20 +98,27 @@ export class Pump {
 
   #copy(s: number, t: number): number {
     const { fd, flags, bytes, pending } = this.connections;
-    const { address } = this.#buffer;
+    const slot = this.batching && this.batch !== undefined ? this.batch.take() : NONE;
+    const address = slot < 0 || this.batch === undefined ? this.#buffer.address : this.batch.address(slot);
+    const room = slot < 0 ? BUFFER_BYTES : MESSAGE_BYTES;
     let f = flags[s] ?? 0;
-    const got = recv(fd[s] ?? -1, address, BUFFER_BYTES, 0);
+    const got = recv(fd[s] ?? -1, address, room, 0);
     if (got <= 0) return this.#nothing(s, got);
     if (got >= LARGE_BYTES) f |= (f & flag.LARGE) === 0 ? flag.LARGE : flag.BULK;
     else f &= ~flag.LARGE;
     // A short read has drained the queue; with the FIN already in, it was also the end. Urgent data breaks that rule.
-    if (got < BUFFER_BYTES && (f & flag.URGENT) === 0)
-      f = (f & flag.RDHUP) === 0 ? f & ~flag.IN : (f & ~flag.IN) | flag.EOF;
+    if (got < room && (f & flag.URGENT) === 0) f = (f & flag.RDHUP) === 0 ? f & ~flag.IN : (f & ~flag.IN) | flag.EOF;
     flags[s] = f;
     this.#beforeSend(t);
     const target = fd[t] ?? -1;
     // The FIN follows at once: let it ride on the last segment.
     const how = (f & flag.EOF) === 0 ? MSG_NOSIGNAL : MSG_NOSIGNAL | MSG_MORE;
+    if (slot >= 0 && got < MESSAGE_BYTES) {
+      flags[s] = (f | flag.BATCHED) & ~flag.PIPED;
+      pending[s] = got;
+      this.batch?.add(s, this.connections.generation[s] ?? 0, target, got, how | MSG_DONTWAIT);
+      return BATCHED;
+    }
     for (let sent = 0; ; ) {
       const took = send(target, address + sent, got - sent, how);
       if (took >= 0) {
@@ -103,12 +132,32 @@ export class Pump {
       if (error !== EAGAIN) return TARGET_FAILED;
       bytes[s] = (bytes[s] ?? 0) + sent;
       flags[t] = (flags[t] ?? 0) & ~flag.OUT;
-      flags[s] = f & ~flag.PIPED;
-      pending[s] = got - sent;
-      this.connections.skip[s] = 0;
-      this.connections.hold[s] = this.#spills.keep(address + sent, got - sent);
+      this.#spill(s, address + sent, got - sent);
       return DRAINED;
     }
+  }
+
+  /** What a flush made of a message. */
+  #sent(s: number, slot: number, result: number): number {
+    const { flags, bytes, pending } = this.connections;
+    const length = this.batch?.length(slot) ?? 0;
+    flags[s] = (flags[s] ?? 0) & ~flag.BATCHED;
+    pending[s] = 0;
+    if (result < 0 && result !== -EAGAIN && result !== -ECANCELED) return TARGET_FAILED;
+    const took = Math.max(0, result);
+    bytes[s] = (bytes[s] ?? 0) + took;
+    if (took === length) return DRAINED;
+    this.#spill(s, (this.batch?.address(slot) ?? 0) + took, length - took);
+    // Only EAGAIN promises another EPOLLOUT.
+    return this.#flush(s, s ^ 1);
+  }
+
+  #spill(s: number, address: number, length: number): void {
+    const { flags, pending, skip, hold } = this.connections;
+    flags[s] = (flags[s] ?? 0) & ~flag.PIPED;
+    pending[s] = length;
+    skip[s] = 0;
+    hold[s] = this.#spills.keep(address, length);
   }
 
   #splice(s: number, t: number): number {

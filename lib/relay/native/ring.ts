@@ -10,7 +10,7 @@ import { Ring } from '../../sys/ring.js';
 import type { EngineEvents } from '../engine.js';
 
 /** Of one batch: a power of two, and at least as many as a batch of datagrams has. */
-const CALLS = 32;
+const CALLS = 64;
 
 export function openRing(events: EngineEvents): Ring | undefined {
   let ring: Ring | undefined;

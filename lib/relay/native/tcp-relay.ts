@@ -21,7 +21,8 @@ import type { Listener } from './listener.js';
 import { type Loop, type Part, TCP_SOCKET } from './loop.js';
 import * as outcome from './outcomes.js';
 import { Pipes } from './pipes.js';
-import { AGAIN, Pump, SOURCE_FAILED, TARGET_FAILED } from './pump.js';
+import { AGAIN, BATCHED, DRAINED, Pump, SOURCE_FAILED, TARGET_FAILED } from './pump.js';
+import type { SendBatch } from './send-batch.js';
 import { TcpAcceptor } from './tcp-acceptor.js';
 import { releaseAcks } from './tcp-options.js';
 import { TimerWheel } from './wheel.js';
@@ -53,11 +54,12 @@ export class TcpRelay implements Part {
     private readonly options: EngineOptions,
     private readonly budget: ConnectionBudget,
     private readonly lastEnded: (listener: Listener) => void,
+    batch: SendBatch | undefined,
   ) {
     this.#gate = gate;
     this.#wheel = new TimerWheel(INITIAL_SLOTS, loop.nowMs);
     this.connections = new Connections(INITIAL_SLOTS, (capacity) => this.#wheel.grow(capacity));
-    this.#pump = new Pump(this.connections, this.pipes);
+    this.#pump = new Pump(this.connections, this.pipes, batch);
     this.#dialer = new Dialer(this.connections, loop, this.#wheel, gate, events, options, (slot) =>
       this.#end(slot, outcome.DIAL_FAILED, true, false),
     );
@@ -119,6 +121,8 @@ export class TcpRelay implements Part {
   }
 
   afterBatch(nowMs: number): void {
+    this.#pump.batching = false;
+    this.#flush();
     if (this.#again.length > 0) this.#anotherTurn();
     if (this.#toRelease.length + this.#answered.length > 0) this.#releaseAnswered();
     this.#wheel.advance(nowMs, this.#deadlines.passed);
@@ -157,6 +161,7 @@ export class TcpRelay implements Part {
     }
     const before = flags[s] ?? 0;
     flags[s] = before | flagsOf(events);
+    this.#pump.batching = this.loop.ready > 1;
     if ((events & READABLE) !== 0) this.#drive(slot, s);
     // EPOLLOUT comes with every event; it is news only after a write met EAGAIN.
     if ((events & linux.EPOLLOUT) !== 0 && (before & flag.OUT) === 0 && this.connections.generation[s] === generation) {
@@ -202,6 +207,26 @@ export class TcpRelay implements Part {
     const { connections } = this;
     connections.activeAt[slot] = this.loop.nowMs;
     const result = this.#pump.turn(s);
+    if (result !== BATCHED) this.#turned(slot, s, result);
+  }
+
+  /** Sends what the turns of this batch of events left for the end. */
+  #flush(): void {
+    this.#pump.flush(this.#sent);
+  }
+
+  readonly #sent = (s: number, result: number): void => {
+    const { generation, flags } = this.connections;
+    const before = generation[s];
+    this.#turned(s >> 1, s, result);
+    // More may have come meanwhile, and no event tells of it again.
+    if (result === DRAINED && generation[s] === before && ((flags[s] ?? 0) & (flag.IN | flag.EOF)) === flag.IN)
+      this.#drive(s >> 1, s);
+  };
+
+  /** What follows from a turn. */
+  #turned(slot: number, s: number, result: number): void {
+    const { connections } = this;
     if (result === SOURCE_FAILED) {
       this.#reset(slot, s);
       return;
@@ -299,9 +324,15 @@ export class TcpRelay implements Part {
 
   #end(slot: number, how: number, resetClient: boolean, resetBackend: boolean): void {
     const { connections } = this;
-    const listener = connections.listener[slot];
     const a = 2 * slot;
     const b = a + 1;
+    if (this.#pump.waiting > 0) {
+      // A descriptor that waits in the batch must not become another connection's; and what is sent may end this one.
+      const generation = connections.generation[a];
+      this.#flush();
+      if (connections.generation[a] !== generation) return;
+    }
+    const listener = connections.listener[slot];
     this.#wheel.cancel(slot);
     this.#pump.discard(a);
     this.#pump.discard(b);
