@@ -17,10 +17,11 @@ async function youngGenerations(call: string, env: NodeJS.ProcessEnv): Promise<Y
     for (let index = 0; index < 200_000; index++) kept.push({ index, list: [index] });
     const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space').space_size / 1e6;`;
   const thread = `
-    const { getHeapSpaceStatistics } = require('node:v8');
-    require('node:worker_threads').parentPort.once('message', () => {
+    import { getHeapSpaceStatistics } from 'node:v8';
+    import { parentPort } from 'node:worker_threads';
+    parentPort.once('message', () => {
       ${grow}
-      require('node:worker_threads').parentPort.postMessage(young);
+      parentPort.postMessage(young);
     });`;
   const script = `
     import { getHeapSpaceStatistics } from 'node:v8';
@@ -28,7 +29,7 @@ async function youngGenerations(call: string, env: NodeJS.ProcessEnv): Promise<Y
     import { Worker } from 'node:worker_threads';
     import { keepHeapsSmall, setHeapFlags, threadLimits } from '${HEAP.href}';
     ${call};
-    const worker = new Worker(${JSON.stringify(thread)}, { eval: true, resourceLimits: threadLimits() });
+    const worker = new Worker(new URL(${JSON.stringify(`data:text/javascript,${encodeURIComponent(thread)}`)}), { resourceLimits: threadLimits() });
     await once(worker, 'online');
     setHeapFlags();
     ${grow}

@@ -43,10 +43,10 @@ describe('engine choice', () => {
   });
 
   for (const [use, rings] of [
-    ['auto', 1],
+    ['auto', 2],
     ['off', 0],
   ] as const) {
-    it(`takes ${rings === 0 ? 'no' : 'an'} io_uring with --io-uring ${use}`, async function () {
+    it(`takes ${rings === 0 ? 'no' : 'its'} io_uring with --io-uring ${use}`, async function () {
       await ringFault(this);
       const manifests = await mkdtemp(join(tmpdir(), 'kproxy-us-io-uring-'));
       const servers = ['--healthz-bind-address=127.0.0.1:0', '--metrics-bind-address=127.0.0.1:0'];

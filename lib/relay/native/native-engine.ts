@@ -17,7 +17,7 @@ import { AcceptGate } from './accept-gate.js';
 import { Housekeeping } from './housekeeping.js';
 import { Listener } from './listener.js';
 import { Loop } from './loop.js';
-import { openRing } from './ring.js';
+import { openRings } from './ring.js';
 import { SendBatch } from './send-batch.js';
 import { Slots } from './slots.js';
 import { openTcpListener } from './tcp-options.js';
@@ -37,8 +37,8 @@ export class NativeEngine implements ThreadEngine {
   /** Closed, with connections that still drain. */
   readonly #draining = new Set<Listener>();
   readonly #indexes = new Slots(16, () => undefined);
-  readonly #ring: Ring | undefined;
-  readonly #tcpRing: Ring | undefined;
+  /** One for TCP, one for UDP: each is flushed in its own time. Empty where there is no io_uring. */
+  readonly #rings: readonly Ring[];
   #idle: (() => void) | undefined;
   #stopped = false;
 
@@ -53,11 +53,11 @@ export class NativeEngine implements ThreadEngine {
       resumed: () => this.#tcp.resumed(),
     });
     const lastEnded = (listener: Listener) => this.#lastEnded(listener);
-    this.#ring = options.ioUring ? openRing(events) : undefined;
-    this.#tcpRing = this.#ring === undefined ? undefined : openRing(events);
-    const batch = this.#tcpRing === undefined ? undefined : new SendBatch(this.#tcpRing);
+    this.#rings = options.ioUring ? openRings(2, events) : [];
+    const [messages, datagrams] = this.#rings;
+    const batch = messages === undefined ? undefined : new SendBatch(messages);
     this.#tcp = new TcpRelay(this.#loop, this.#gate, events, options, budget, lastEnded, batch);
-    this.#udp = new UdpRelay(this.#loop, this.#gate, events, options, this.#ring);
+    this.#udp = new UdpRelay(this.#loop, this.#gate, events, options, datagrams);
     this.#loop.addPart(this.#udp);
     this.#loop.addPart(this.#tcp);
     this.#loop.addPart(this.#gate);
@@ -155,8 +155,7 @@ export class NativeEngine implements ThreadEngine {
 
   #closeOwn(): void {
     this.#loop.stop();
-    this.#ring?.close();
-    this.#tcpRing?.close();
+    for (const ring of this.#rings) ring.close();
   }
 
   /** Listens where there are backends, rests where there are none. Throws `ListenError`. */

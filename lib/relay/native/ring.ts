@@ -2,7 +2,7 @@
  * Owns whether calls can be collected here: a kernel may lack io_uring or forbid it (sysctl kernel.io_uring_disabled), and so may a
  * container (seccomp). Everything works without it, call by call.
  *
- *   openRing -> Ring, proved | undefined, and one log line
+ *   openRings -> Ring[], proved | [], and one log line
  */
 import * as linux from '../../sys/constants.js';
 import { close, must, socket } from '../../sys/libc.js';
@@ -12,16 +12,19 @@ import type { EngineEvents } from '../engine.js';
 /** Of one batch: a power of two, and at least as many as a batch of datagrams has. */
 const CALLS = 64;
 
-export function openRing(events: EngineEvents): Ring | undefined {
-  let ring: Ring | undefined;
+export function openRings(count: number, events: EngineEvents): readonly Ring[] {
+  const rings: Ring[] = [];
   try {
-    ring = new Ring(CALLS);
-    prove(ring);
-    return ring;
+    while (rings.length < count) {
+      const ring = new Ring(CALLS);
+      rings.push(ring);
+      prove(ring);
+    }
+    return rings;
   } catch (error) {
-    ring?.close();
-    events.log('info', 'no io_uring here, datagrams are sent one by one', { reason: (error as Error).message });
-    return undefined;
+    for (const ring of rings) ring.close();
+    events.log('info', 'no io_uring here, messages are sent one by one', { reason: (error as Error).message });
+    return [];
   }
 }
 

@@ -24,9 +24,9 @@ for (const ioUring of [true, false]) {
       if (ioUring) await ringFault(this);
     });
 
-    it(`has ${ioUring ? 'a' : 'no'} ring`, async () => {
+    it(`has ${ioUring ? 'its rings' : 'no ring'}`, async () => {
       await withRig(make, {}, async () => {
-        const expected = ioUring ? 1 : 0;
+        const expected = ioUring ? 2 : 0;
         expect((await engine.links()).filter((link) => link === 'anon_inode:[io_uring]')).to.have.length(expected);
       });
     });
