@@ -20,7 +20,7 @@ export class SendBatch {
   /** Results are being told: what is sent meanwhile is sent at once, since slots are read. */
   #telling = false;
 
-  constructor(private readonly ring: Ring) {
+  constructor(private readonly ring: Pick<Ring, 'capacity' | 'send' | 'submit'>) {
     this.#buffers = new Memory(ring.capacity * MESSAGE_BYTES);
     this.#source = new Int32Array(ring.capacity);
     this.#generation = new Int32Array(ring.capacity);
