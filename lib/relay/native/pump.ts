@@ -58,6 +58,11 @@ export class Pump {
   /** Several sockets are ready: what is read from one may wait for the others, to be sent together. */
   batching = false;
 
+  /** No other message has room before the next flush. */
+  get full(): boolean {
+    return this.batch?.full ?? false;
+  }
+
   /** Messages that wait for the next flush. */
   get waiting(): number {
     return this.batch?.size ?? 0;
@@ -98,10 +103,11 @@ export class Pump {
 
   #copy(s: number, t: number): number {
     const { fd, flags, bytes, pending } = this.connections;
-    const slot = this.batching && this.batch !== undefined ? this.batch.take() : NONE;
+    let f = flags[s] ?? 0;
+    // What is left of a large read goes the way of its first part.
+    const slot = this.batching && this.batch !== undefined && (f & flag.LARGE) === 0 ? this.batch.take() : NONE;
     const address = slot < 0 || this.batch === undefined ? this.#buffer.address : this.batch.address(slot);
     const room = slot < 0 ? BUFFER_BYTES : MESSAGE_BYTES;
-    let f = flags[s] ?? 0;
     const got = recv(fd[s] ?? -1, address, room, 0);
     if (got <= 0) return this.#nothing(s, got);
     if (got >= LARGE_BYTES) f |= (f & flag.LARGE) === 0 ? flag.LARGE : flag.BULK;

@@ -32,6 +32,10 @@ export class SendBatch {
     return this.#count;
   }
 
+  get full(): boolean {
+    return this.#count === this.ring.capacity;
+  }
+
   /** The slot for the next message, or -1 while there is none. */
   take(): number {
     return this.#telling || this.#count === this.ring.capacity ? -1 : this.#count;
@@ -57,7 +61,7 @@ export class SendBatch {
 
   /**
    * Sends what waits, and tells of each; not of those whose connection was ended by somebody who was told before. To be called before
-   * any descriptor is closed: one that waits here must not become another connection's.
+   * a connection is ended that has something here: its descriptor must not become another connection's.
    */
   flush(generations: Int32Array, sent: (source: number, slot: number, result: number) => void): void {
     if (this.#count === 0) return;

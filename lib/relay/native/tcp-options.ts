@@ -36,6 +36,11 @@ export function releaseAcks(fd: number): void {
   setInt(fd, linux.IPPROTO_TCP, linux.TCP_QUICKACK, 1);
 }
 
+/** Sends what MSG_MORE holds back: setting TCP_NODELAY does, also where it is set (tcp(7)). */
+export function push(fd: number): void {
+  setInt(fd, linux.IPPROTO_TCP, linux.TCP_NODELAY, 1);
+}
+
 /** For a backend's socket that turns out to last. Nagle is turned off by the pump, at the second send. */
 export function setBackendOptions(fd: number): void {
   setLasting(fd);

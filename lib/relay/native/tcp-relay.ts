@@ -24,7 +24,7 @@ import { Pipes } from './pipes.js';
 import { AGAIN, BATCHED, DRAINED, Pump, SOURCE_FAILED, TARGET_FAILED } from './pump.js';
 import type { SendBatch } from './send-batch.js';
 import { TcpAcceptor } from './tcp-acceptor.js';
-import { releaseAcks } from './tcp-options.js';
+import { push, releaseAcks } from './tcp-options.js';
 import { TimerWheel } from './wheel.js';
 
 const INITIAL_SLOTS = 64;
@@ -152,6 +152,9 @@ export class TcpRelay implements Part {
 
   #socketReady(s: number, generation: number, events: number): void {
     const { flags } = this.connections;
+    // Those that wait should not wait for bulk, nor let those behind them go first.
+    if (this.#pump.full || (this.#pump.waiting > 0 && (((flags[s] ?? 0) | (flags[s ^ 1] ?? 0)) & flag.BULK) !== 0))
+      this.#flush();
     // The descriptor was closed in this batch, and its slot may serve somebody else.
     if (this.connections.generation[s] !== generation) return;
     const slot = s >> 1;
@@ -238,6 +241,8 @@ export class TcpRelay implements Part {
     }
     const flags = connections.flags[s] ?? 0;
     if ((flags & flag.FAILED) !== 0 && connections.pending[s] === 0 && (flags & flag.IN) === 0) {
+      // The last bytes may be held for a FIN that does not come now: an RST would take them along.
+      if ((flags & flag.EOF) !== 0) push(connections.fd[s ^ 1] ?? -1);
       this.#reset(slot, s);
       return;
     }
@@ -326,7 +331,7 @@ export class TcpRelay implements Part {
     const { connections } = this;
     const a = 2 * slot;
     const b = a + 1;
-    if (this.#pump.waiting > 0) {
+    if ((((connections.flags[a] ?? 0) | (connections.flags[b] ?? 0)) & flag.BATCHED) !== 0) {
       // A descriptor that waits in the batch must not become another connection's; and what is sent may end this one.
       const generation = connections.generation[a];
       this.#flush();

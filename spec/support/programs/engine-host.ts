@@ -1,7 +1,10 @@
 /** Owns an engine in a process of its own, driven over IPC: what `EngineProcess` starts. */
+import { keepHeapsSmall } from '../../../lib/config/heap.js';
 import { RelayThreads } from '../../../lib/relay/thread/relay-threads.js';
 import type { HostMessage, HostStart } from '../engine-process.js';
 
+// As the program does: what is measured here is what it would use.
+keepHeapsSmall();
 const send = (message: HostMessage): void => void process.send?.(message);
 const { engine, threads, options }: HostStart = JSON.parse(process.argv[2] ?? '{}');
 const relay = new RelayThreads({
