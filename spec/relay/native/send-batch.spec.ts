@@ -1,8 +1,12 @@
 /** What becomes of a message that waits in a batch, whatever the kernel says of its sending: rules T5, T7. */
 import { expect } from 'chai';
-import type { Connections } from '../../../lib/relay/native/connections.js';
+import type { ConnectionBudget } from '../../../lib/relay/budget.js';
+import { defaultEngineOptions, type EngineEvents } from '../../../lib/relay/engine.js';
+import type { AcceptGate } from '../../../lib/relay/native/accept-gate.js';
+import { type Connections, ESTABLISHED, FREE } from '../../../lib/relay/native/connections.js';
 import * as flag from '../../../lib/relay/native/flags.js';
 import type { Listener } from '../../../lib/relay/native/listener.js';
+import type { Loop, Ready } from '../../../lib/relay/native/loop.js';
 import type { Pump } from '../../../lib/relay/native/pump.js';
 import * as k from '../../../lib/sys/constants.js';
 import type { Done } from '../../../lib/sys/ring.js';
@@ -12,18 +16,18 @@ import { nativeFault } from '../../support/native.js';
 class ScriptedRing {
   readonly capacity = 4;
   results: number[] = [];
-  readonly #calls: { fd: number; address: number; id: number }[] = [];
+  readonly #calls: { fd: number; address: number; flags: number; id: number }[] = [];
 
-  constructor(private readonly sendNow: (fd: number, address: number, length: number) => void) {}
+  constructor(private readonly sendNow: (fd: number, address: number, length: number, flags: number) => void) {}
 
-  send(fd: number, address: number, _length: number, _flags: number, id: number): void {
-    this.#calls.push({ fd, address, id });
+  send(fd: number, address: number, _length: number, flags: number, id: number): void {
+    this.#calls.push({ fd, address, flags, id });
   }
 
   submit(done: Done): void {
-    for (const { fd, address, id } of this.#calls.splice(0)) {
+    for (const { fd, address, flags, id } of this.#calls.splice(0)) {
       const result = this.results.shift() ?? 0;
-      if (result > 0) this.sendNow(fd, address, result);
+      if (result > 0) this.sendNow(fd, address, result, flags);
       done(id, result);
     }
   }
@@ -77,7 +81,9 @@ describe('a message in a batch', () => {
   }
 
   beforeEach(() => {
-    ring = new ScriptedRing((fd, address, length) => expect(libc.send(fd, address, length, 0)).to.equal(length));
+    ring = new ScriptedRing((fd, address, length, flags) =>
+      expect(libc.send(fd, address, length, flags)).to.equal(length),
+    );
     connections = new modules.Connections(4, () => undefined);
     pump = new modules.Pump(connections, new modules.Pipes(), new modules.SendBatch(ring));
     const [up, down] = [pair(), pair()];
@@ -213,5 +219,54 @@ describe('a message in a batch', () => {
     // Its first part is no small message, and the rest goes the same way.
     expect([pump.turn(s), pump.waiting]).to.deep.equal([DRAINED, 0]);
     expect(arrived()).to.equal(large);
+  });
+
+  it('is delivered before an RST, though it waits for a FIN to ride with (T4)', async () => {
+    const { TcpRelay } = await import('../../../lib/relay/native/tcp-relay.js');
+    const { TCP_SOCKET } = await import('../../../lib/relay/native/loop.js');
+    let ready: Ready = () => undefined;
+    const loop = {
+      nowMs: performance.now(),
+      ready: 2,
+      handle: (kind: number, handler: Ready) => {
+        if (kind === TCP_SOCKET) ready = handler;
+      },
+    } as unknown as Loop;
+    const batch = new modules.SendBatch(ring);
+    const outside = { paused: false, log: () => undefined, give: () => undefined };
+    const relay = new TcpRelay(
+      loop,
+      outside as unknown as AcceptGate,
+      outside as unknown as EngineEvents,
+      defaultEngineOptions,
+      outside as unknown as ConnectionBudget,
+      () => undefined,
+      batch,
+    );
+    const [up, down] = [pair(), pair()];
+    // The relay closes its own ends.
+    open.splice(open.indexOf(up.ours), 1);
+    open.splice(open.indexOf(down.ours), 1);
+    const slot = relay.connections.begin({ active: 1, outcomes: [] } as unknown as Listener, up.ours, 0);
+    const [a, b] = [2 * slot, 2 * slot + 1];
+    relay.connections.state[slot] = ESTABLISHED;
+    relay.connections.fd[b] = down.ours;
+    relay.connections.flags[b] = flag.OUT;
+    const generation = relay.connections.generation[a] ?? 0;
+    write(up.theirs, 'the next question');
+    write(down.theirs, 'the answer');
+    expect(libc.shutdown(down.theirs, k.SHUT_WR)).to.equal(0);
+    ready(a, generation, k.EPOLLIN | k.EPOLLOUT);
+    ready(b, generation, k.EPOLLIN | k.EPOLLOUT | k.EPOLLRDHUP);
+    expect(batch.size).to.equal(2);
+    // The backend resets the connection at this very moment.
+    ring.results = [-k.EPIPE, 'the answer'.length];
+    relay.afterBatch(performance.now());
+    expect(relay.connections.state[slot]).to.equal(FREE);
+    const into = new modules.Memory(64);
+    const length = libc.recv(up.theirs, into.address, 64, k.MSG_DONTWAIT);
+    expect(Buffer.from(into.bytes.subarray(0, Math.max(0, length))).toString()).to.equal('the answer');
+    expect(libc.recv(up.theirs, into.address, 64, k.MSG_DONTWAIT)).to.equal(-1);
+    expect(libc.errno()).to.equal(k.ECONNRESET);
   });
 });
