@@ -94,6 +94,19 @@ export class Connections {
     return c;
   }
 
+  /** Bytes of the connections that are open now, up and down, by listener. */
+  liveBytes(): Map<Listener, readonly [number, number]> {
+    const live = new Map<Listener, readonly [number, number]>();
+    const { state, bytes, listener } = this;
+    for (let slot = 0; slot < state.length; slot++) {
+      const owner = listener[slot];
+      if (owner === undefined) continue;
+      const [up, down] = live.get(owner) ?? [0, 0];
+      live.set(owner, [up + (bytes[2 * slot] ?? 0), down + (bytes[2 * slot + 1] ?? 0)]);
+    }
+    return live;
+  }
+
   /** Frees a slot whose descriptors are closed. Events of theirs that are still on the way find another generation. */
   end(c: number): void {
     this.state[c] = FREE;

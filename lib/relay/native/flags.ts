@@ -1,4 +1,5 @@
 /** Owns the flags of a relayed socket: what is known of it, and what has been done to it. One bit each. */
+import * as linux from '../../sys/constants.js';
 
 /** The kernel reported readable and nothing has shown that it is drained. */
 export const IN = 1;
@@ -33,3 +34,17 @@ export const HELD = 16384;
 export const RELEASING = 32768;
 /** What is pending from here waits in the batch of this turn. */
 export const BATCHED = 65536;
+
+/** Events after which a read says more. */
+export const READABLE = linux.EPOLLIN | linux.EPOLLRDHUP | linux.EPOLLHUP | linux.EPOLLERR;
+
+/** What an event says of its socket. */
+export function flagsOf(events: number): number {
+  let flags = 0;
+  if ((events & READABLE) !== 0) flags |= IN;
+  if ((events & linux.EPOLLOUT) !== 0) flags |= OUT;
+  // A reset shuts both directions too: RDHUP beside an error is no FIN.
+  if ((events & (linux.EPOLLRDHUP | linux.EPOLLERR)) === linux.EPOLLRDHUP) flags |= RDHUP;
+  if ((events & linux.EPOLLPRI) !== 0) flags |= URGENT;
+  return flags;
+}

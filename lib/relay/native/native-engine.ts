@@ -122,7 +122,7 @@ export class NativeEngine implements ThreadEngine {
   }
 
   async stats(): Promise<EngineStats> {
-    const live = this.#tcp.liveBytes();
+    const live = this.#tcp.connections.liveBytes();
     let draining = 0;
     for (const listener of this.#draining) draining += listener.active;
     return {

@@ -5,14 +5,14 @@
  *
  * Every path out of a connection is `#end`: it closes both descriptors, frees the slot and counts the outcome.
  */
-import { hostPort, type Ip } from '../../config/address.js';
+import type { Ip } from '../../config/address.js';
 import * as linux from '../../sys/constants.js';
 import { close, shutdown } from '../../sys/libc.js';
 import { closeReset, takeError } from '../../sys/socket.js';
 import type { ConnectionBudget } from '../budget.js';
 import type { EngineEvents, EngineOptions } from '../engine.js';
-import { OUTCOMES } from '../engine.js';
 import type { AcceptGate } from './accept-gate.js';
+import { recordOf } from './connection-record.js';
 import { Connections, DIALING, ESTABLISHED, FREE } from './connections.js';
 import { Deadlines } from './deadlines.js';
 import { Dialer, SOCKET_EVENTS } from './dialer.js';
@@ -28,8 +28,6 @@ import { push, releaseAcks } from './tcp-options.js';
 import { TimerWheel } from './wheel.js';
 
 const INITIAL_SLOTS = 64;
-/** Events after which a read says more. */
-const READABLE = linux.EPOLLIN | linux.EPOLLRDHUP | linux.EPOLLHUP | linux.EPOLLERR;
 
 export class TcpRelay implements Part {
   readonly connections: Connections;
@@ -103,19 +101,6 @@ export class TcpRelay implements Part {
     if (!this.#gate.paused) this.acceptor.resumed();
   }
 
-  /** Bytes of the connections that are open now, up and down, by listener. */
-  liveBytes(): Map<Listener, readonly [number, number]> {
-    const live = new Map<Listener, readonly [number, number]>();
-    const { state, bytes, listener } = this.connections;
-    for (let slot = 0; slot < state.length; slot++) {
-      const owner = listener[slot];
-      if (owner === undefined) continue;
-      const [up, down] = live.get(owner) ?? [0, 0];
-      live.set(owner, [up + (bytes[2 * slot] ?? 0), down + (bytes[2 * slot + 1] ?? 0)]);
-    }
-    return live;
-  }
-
   waitMs(nowMs: number): number {
     return this.#again.length + this.#toRelease.length > 0 ? 0 : this.#wheel.waitMs(nowMs);
   }
@@ -163,9 +148,9 @@ export class TcpRelay implements Part {
       return;
     }
     const before = flags[s] ?? 0;
-    flags[s] = before | flagsOf(events);
+    flags[s] = before | flag.flagsOf(events);
     this.#pump.batching = this.loop.ready > 1;
-    if ((events & READABLE) !== 0) this.#drive(slot, s);
+    if ((events & flag.READABLE) !== 0) this.#drive(slot, s);
     // EPOLLOUT comes with every event; it is news only after a write met EAGAIN.
     if ((events & linux.EPOLLOUT) !== 0 && (before & flag.OUT) === 0 && this.connections.generation[s] === generation) {
       this.#drive(slot, s ^ 1);
@@ -177,14 +162,14 @@ export class TcpRelay implements Part {
     const { flags, fd } = this.connections;
     if ((s & 1) === 0) {
       // A FIN is no abort: the client may have said all it has to say (rule T4).
-      flags[s] = (flags[s] ?? 0) | flagsOf(events);
+      flags[s] = (flags[s] ?? 0) | flag.flagsOf(events);
       if ((events & linux.EPOLLERR) !== 0) this.#end(slot, outcome.CLIENT_ABORTED, false, true);
       return;
     }
     if ((events & (linux.EPOLLERR | linux.EPOLLHUP)) !== 0) {
       this.#dialer.failed(slot, takeError(fd[s] ?? -1) || linux.ECONNREFUSED);
     } else if ((events & linux.EPOLLOUT) !== 0) {
-      flags[s] = (flags[s] ?? 0) | flagsOf(events);
+      flags[s] = (flags[s] ?? 0) | flag.flagsOf(events);
       this.#connected(slot);
     }
   }
@@ -341,7 +326,10 @@ export class TcpRelay implements Part {
     this.#wheel.cancel(slot);
     this.#pump.discard(a);
     this.#pump.discard(b);
-    if (this.options.records) this.#record(slot, how);
+    if (this.options.records) {
+      const record = recordOf(connections, slot, how);
+      if (record !== undefined) this.events.record(record);
+    }
     this.#close(a, resetClient);
     this.#close(b, resetBackend);
     const up = connections.bytes[a] ?? 0;
@@ -362,35 +350,4 @@ export class TcpRelay implements Part {
     if (reset) closeReset(fd);
     else close(fd);
   }
-
-  #record(slot: number, how: number): void {
-    const { connections } = this;
-    const listener = connections.listener[slot];
-    const ending = OUTCOMES[how];
-    if (listener === undefined || ending === undefined) return;
-    const durationMs = performance.now() - (connections.acceptedAt[slot] ?? 0);
-    this.events.record({
-      startedAt: Date.now() - durationMs,
-      durationMs,
-      servicePort: listener.spec.servicePort,
-      client: hostPort(connections.client[slot] ?? '', connections.clientPort[slot] ?? 0),
-      listener: hostPort(listener.spec.host, listener.port),
-      backend: connections.state[slot] === ESTABLISHED ? (connections.target[slot]?.key ?? '') : '',
-      bytesUp: connections.bytes[2 * slot] ?? 0,
-      bytesDown: connections.bytes[2 * slot + 1] ?? 0,
-      attempts: connections.attempts[slot] ?? 0,
-      outcome: ending,
-    });
-  }
-}
-
-/** What an event says of its socket. */
-function flagsOf(events: number): number {
-  let flags = 0;
-  if ((events & READABLE) !== 0) flags |= flag.IN;
-  if ((events & linux.EPOLLOUT) !== 0) flags |= flag.OUT;
-  // A reset shuts both directions too: RDHUP beside an error is no FIN.
-  if ((events & (linux.EPOLLRDHUP | linux.EPOLLERR)) === linux.EPOLLRDHUP) flags |= flag.RDHUP;
-  if ((events & linux.EPOLLPRI) !== 0) flags |= flag.URGENT;
-  return flags;
 }
