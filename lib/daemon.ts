@@ -67,12 +67,12 @@ export class Daemon {
 
   /** Resolves when every part runs; the first sync may still be under way. On rejection `stop` cleans up what did start. */
   async start(): Promise<void> {
-    const source = await this.#createSource();
     const redirector = await this.#startRedirector();
     await this.#startAccessLog();
     const engine = await this.#startEngine();
     const reconciler = await this.#startReconciler(redirector, engine);
     await this.#startStatus(reconciler, engine);
+    const source = await this.#createSource();
     this.#source = source;
     this.#running('source', () => source.stop());
     await source.start();

@@ -68,7 +68,7 @@ export class Pump {
     return this.batch?.size ?? 0;
   }
 
-  /** Sends the messages of this turn; `sent` is told how the turn of each ended, as by `turn`. Before any descriptor is closed. */
+  /** Sends the messages of this turn; `sent` is told how the turn of each ended, as by `turn`. To be called before a connection that has one here ends. */
   flush(sent: (s: number, result: number) => void): void {
     this.batch?.flush(this.connections.generation, (s, slot, result) => sent(s, this.#sent(s, slot, result)));
   }
